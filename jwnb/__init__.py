@@ -1,0 +1,1 @@
+"""JWST calibration, stages 1 to 3, for notebooks."""
