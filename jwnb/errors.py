@@ -5,6 +5,7 @@ __all__ = [
     "FrameScopeError",
     "InputError",
     "JwnbError",
+    "MissingFileError",
     "MissingReferenceError",
     "ParameterError",
     "WrongExposureError",
@@ -17,6 +18,10 @@ class JwnbError(Exception):
 
 class InputError(JwnbError, ValueError):
     """A file or a model cannot be used: unreadable, truncated, or lacking what the step needs."""
+
+
+class MissingFileError(JwnbError, FileNotFoundError):
+    """A file that was named does not exist."""
 
 
 class ParameterError(JwnbError, ValueError):

@@ -1,0 +1,236 @@
+"""Opening, sharing and saving the standard models; the names of products."""
+
+import contextlib
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from stdatamodels.jwst import datamodels
+from stdatamodels.jwst.datamodels import GuiderRawModel, JwstDataModel, Level1bModel, RampModel
+
+from jwnb.errors import InputError, MissingFileError
+from jwnb.parameters import nearest
+
+__all__ = ["SUFFIXES", "Exposures", "keyword_of", "open", "product_name", "save", "share"]
+
+PathLike = str | os.PathLike[str]
+
+# Product suffixes of today's archive (longest match wins when one is replaced).
+SUFFIXES = (
+    "uncal", "ramp", "rate", "rateints", "fitopt", "dark", "bsub", "bsubints", "cal", "calints", "crf", "crfints", "i2d", "s2d", "s3d",
+    "x1d", "x1dints", "c1d", "cat", "segm", "phot", "whtlt", "psfstack", "psfalign", "psfsub", "ami-oi", "amimulti-oi",
+    "aminorm-oi", "amilg", "trapsfilled", "wfscmb",
+)  # fmt: skip
+_GUIDING = ("FGS_ID-IMAGE", "FGS_ID-STACK", "FGS_ACQ1", "FGS_ACQ2", "FGS_TRACK", "FGS_FINEGUIDE")
+
+
+def open(source: PathLike | JwstDataModel) -> JwstDataModel:
+    """Open a JWST product as the standard model that the steps take.
+
+    Parameters
+    ----------
+    source : path or JwstDataModel
+        A FITS or ASDF product. A model is given back as it is (an uncal model as a ramp).
+
+    Returns
+    -------
+    JwstDataModel
+        An uncal becomes a `RampModel` (or `GuiderRawModel`) with float32 counts in DN and DQ planes of zeros; anything
+        else becomes the class that its DATAMODL keyword names. Everything is in memory; no file stays open.
+
+    Raises
+    ------
+    MissingFileError
+        There is no such file; the nearest name in the folder is given.
+    InputError
+        The file is empty, truncated, neither FITS nor ASDF, or holds no JWST product.
+    """
+    if isinstance(source, JwstDataModel):
+        return _as_ramp(source)
+    path = Path(source)
+    _check_file(path)
+    try:
+        if path.suffix == ".fits":
+            return _open_fits(path)
+        with datamodels.open(path) as model:
+            return _as_ramp(model)
+    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} cannot be read as a JWST product: {error}") from error
+
+
+def share(model: JwstDataModel) -> JwstDataModel:
+    """Return a copy whose metadata are its own and whose arrays and WCS are the original's.
+
+    Shared arrays are writable: assign whole arrays on the copy, or call ``model.copy()`` before editing one in place.
+    """
+    return model.copy(memo={id(part): part for part in _heavy_parts(model.instance)})
+
+
+def save(model: JwstDataModel, path: PathLike) -> Path:
+    """Write a model so that the file is there whole or not at all.
+
+    Parameters
+    ----------
+    model : JwstDataModel
+        What to write; it is not changed.
+    path : path
+        A ``.fits`` or ``.asdf`` file; its folder is made where needed. An existing file is replaced.
+
+    Returns
+    -------
+    Path
+        The path written.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be written, the disk is full, or the extension is unknown. Nothing is left behind.
+    """
+    path = Path(path)
+    if path.suffix not in {".fits", ".asdf"}:
+        raise InputError(f"cannot save as {path.name!r}: the name must end in .fits or .asdf.")
+    with whole_file(path) as partial, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*Card is too long", category=fits.verify.VerifyWarning)
+        # The base name goes into FILENAME, so the temporary is a folder and not another name.
+        share(model).save(os.fspath(partial))
+    return path
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a path of the same base name in a temporary folder beside `path`; move it into place on success."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".jwnb-", dir=path.parent) as folder:
+            partial = Path(folder) / path.name
+            yield partial
+            os.replace(partial, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}. Nothing was left there; any earlier file is unchanged.") from error
+
+
+def product_name(name: str, suffix: str, *, extension: str = ".fits") -> str:
+    """Return `name` with its product suffix replaced.
+
+    >>> product_name("jw01234001001_02101_00001_nrca1_uncal.fits", "rate")
+    'jw01234001001_02101_00001_nrca1_rate.fits'
+    """
+    root = re.sub(r"\.(fits|asdf|json|ecsv)$", "", Path(name).name)
+    known = sorted(SUFFIXES, key=len, reverse=True)
+    root = re.sub(rf"_({'|'.join(map(re.escape, known))})$", "", root)
+    return f"{root}_{suffix}{extension}"
+
+
+def keyword_of(model: JwstDataModel, attribute: str) -> str:
+    """Return the FITS keyword of a metadata attribute, or the attribute itself where it has none.
+
+    >>> from stdatamodels.jwst.datamodels import ImageModel
+    >>> keyword_of(ImageModel(), "meta.exposure.group_time")
+    'TGROUP'
+    """
+    schema: Any = model.schema
+    for part in attribute.split("."):
+        schema = schema.get("properties", {}).get(part, {})
+    return str(schema.get("fits_keyword", attribute))
+
+
+class Exposures(Sequence[JwstDataModel]):
+    """Several exposures in order, each a model or a path that is opened when it is asked for and not held.
+
+    Parameters
+    ----------
+    items : sequence of models and paths
+        What to go through.
+    """
+
+    def __init__(self, items: Sequence[JwstDataModel | PathLike]) -> None:
+        self.items = tuple(items)
+        for item in self.items:
+            if not isinstance(item, JwstDataModel):
+                _check_file(Path(item))
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return Exposures(self.items[index])
+        return open(self.items[index])
+
+    @property
+    def names(self) -> list[str]:
+        """The file name of each exposure."""
+        return [(i.meta.filename or "") if isinstance(i, JwstDataModel) else Path(i).name for i in self.items]
+
+
+def _heavy_parts(tree: Any) -> Iterator[Any]:
+    """Yield the arrays, tables and WCS objects of a model's tree: what `share` does not copy."""
+    if isinstance(tree, dict):
+        for value in tree.values():
+            yield from _heavy_parts(value)
+    elif isinstance(tree, list | tuple):
+        for value in tree:
+            yield from _heavy_parts(value)
+    elif isinstance(tree, np.ndarray) or (tree is not None and not isinstance(tree, str | int | float | bool)):
+        yield tree
+
+
+def _as_ramp(model: JwstDataModel) -> JwstDataModel:
+    if isinstance(model, Level1bModel):
+        return GuiderRawModel(model) if model.meta.exposure.type in _GUIDING else RampModel(model)
+    return model
+
+
+def _open_fits(path: Path) -> JwstDataModel:
+    with warnings.catch_warnings(), fits.open(path, memmap=False) as hdus:
+        warnings.filterwarnings("ignore", message="File may have been truncated")  # checked below, with the numbers
+        _check_whole(path, hdus)
+        header = hdus[0].header
+        kind, exposure_type = header.get("DATAMODL"), header.get("EXP_TYPE")
+        if header.get("TELESCOP", "JWST") != "JWST":
+            raise InputError(f"{path} is a {header['TELESCOP']} file; jwnb calibrates JWST data.")
+        if kind in {None, "Level1bModel"} and path.stem.endswith("_uncal") or kind == "Level1bModel":
+            model_class = GuiderRawModel if exposure_type in _GUIDING else RampModel
+            return _loaded(model_class, hdus, path)
+        if exposure_type in _GUIDING and kind == "RampModel":
+            return _loaded(GuiderRawModel, hdus, path)
+        model_class = getattr(datamodels, str(kind), None)
+        if model_class is not None:
+            return _loaded(model_class, hdus, path)
+    return _as_ramp(datamodels.open(path))
+
+
+def _loaded(model_class: Any, hdus: fits.HDUList, path: Path) -> JwstDataModel:
+    model = model_class(hdus)
+    model.meta.filename = path.name
+    return model
+
+
+def _check_file(path: Path) -> None:
+    if not path.exists():
+        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise MissingFileError(f"there is no file {path}.{nearest(path.name, siblings)}")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; a FITS or ASDF product was expected.")
+    size = path.stat().st_size
+    if size == 0:
+        raise InputError(f"{path} is empty (0 bytes). Download it again.")
+    if path.suffix == ".fits":
+        with path.open("rb") as stream:
+            if stream.read(9) != b"SIMPLE  =":
+                raise InputError(f"{path} is not a FITS file: it does not start with SIMPLE. Was a web page saved in its place?")
+
+
+def _check_whole(path: Path, hdus: fits.HDUList) -> None:
+    size = path.stat().st_size
+    needed = max((info["datLoc"] + info["datSpan"] for info in map(hdus.fileinfo, range(len(hdus))) if info), default=0)
+    if size < needed:
+        raise InputError(f"{path} is truncated: its headers ask for {needed} bytes and it has {size}. Download or copy it again.")

@@ -1,0 +1,419 @@
+"""What makes a function a calibration step.
+
+`step` resolves the parameters and references of a call, runs the body, and writes down on what comes back what was done:
+status keyword, reference names, ledger, history. Nothing else hides in it.
+"""
+
+import contextlib
+import functools
+import inspect
+import logging
+import os
+import time
+import typing
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+from stdatamodels.jwst.datamodels import JwstDataModel
+
+from jwnb import record
+from jwnb import models
+from jwnb.errors import CalibrationWarning, FrameScopeError, InputError, ParameterError, WrongExposureError
+from jwnb.models import Exposures, share
+from jwnb.parameters import Param, ParamInfo, Reference, nearest, parameter_table
+
+__all__ = [
+    "STEPS", "FailStep", "Halo", "Param", "Reference", "SkipStep", "Step", "describe", "find_step", "halo", "note", "share", "step",
+]  # fmt: skip
+
+log = logging.getLogger("jwnb")
+_notes: ContextVar[list[str] | None] = ContextVar("jwnb_notes", default=None)
+
+
+class SkipStep(Exception):
+    """Raised by a body that does not apply to its input; the caller gets a shared copy marked SKIPPED with the reason."""
+
+
+class FailStep(Exception):
+    """Raised by a body that tried and could not; the caller gets a shared copy marked FAILED, and a `CalibrationWarning`."""
+
+
+@dataclass(frozen=True)
+class Halo:
+    """Scope of a step whose result at a pixel needs the pixels up to `n` rows and columns away."""
+
+    n: int
+
+
+def halo(n: int) -> Halo:
+    """Return the scope of a step that reaches `n` pixels."""
+    return Halo(n)
+
+
+Scope = str | Halo
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is known of a step without running it."""
+
+    name: str
+    function: Callable[..., Any]
+    body: Callable[..., Any]
+    scope: Scope
+    status: str | None
+    exposures: Collection[str] | Callable[[JwstDataModel], str | None] | None
+    needs: tuple[str, ...]
+    takes: tuple[type, ...]
+    many: bool
+    gives_model: bool
+    parameters: tuple[ParamInfo, ...]
+
+    @property
+    def references(self) -> tuple[ParamInfo, ...]:
+        """The parameters that take reference files."""
+        return tuple(p for p in self.parameters if p.reference is not None)
+
+    @property
+    def options(self) -> tuple[ParamInfo, ...]:
+        """The parameters that are not references."""
+        return tuple(p for p in self.parameters if p.reference is None)
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        return inspect.cleandoc(self.body.__doc__ or "").split("\n", 1)[0]
+
+    def why_not(self, model: JwstDataModel) -> str | None:
+        """Return why the step is not for this exposure, or None where it is."""
+        if self.exposures is None:
+            return None
+        if callable(self.exposures):
+            return self.exposures(model)
+        kind, instrument = model.meta.exposure.type, model.meta.instrument.name
+        if kind in self.exposures or instrument in self.exposures:
+            return None
+        return f"it is for {', '.join(sorted(self.exposures))}, and this is {kind} of {instrument}"
+
+    def missing(self, model: JwstDataModel) -> list[str]:
+        """Return the FITS keywords that the step needs and the model lacks."""
+        flat = (a for a in self.needs if _attribute(model, a) is None)
+        return [models.keyword_of(model, a) for a in flat]
+
+
+STEPS: dict[str, Step] = {}
+
+
+def step(
+    name: str,
+    *,
+    scope: Scope,
+    status: str | None = None,
+    exposures: Collection[str] | Callable[[JwstDataModel], str | None] | None = None,
+    needs: tuple[str, ...] = (),
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make a calibration step of a function.
+
+    Parameters
+    ----------
+    name : str
+        The step's name, as in the manual.
+    scope : {"pixel", "rows", "frame"} or Halo
+        What a pixel of the result depends on.
+    status : str, optional
+        The attribute of ``meta.cal_step`` to set.
+    exposures : collection or function, optional
+        The EXP_TYPEs or instruments that the step is for, or a function of the model that says why it is not.
+    needs : tuple of str
+        Metadata that must be there, e.g. ``"meta.exposure.group_time"``.
+
+    Returns
+    -------
+    function
+        A decorator. The step that it makes takes a model or a path, references as path, model or None, and options.
+    """
+
+    def decorate(body: Callable[..., Any]) -> Callable[..., Any]:
+        first, *_ = inspect.signature(body).parameters.values()
+        hints = typing.get_type_hints(body)
+
+        @functools.wraps(body)
+        def call(model: Any, /, **given: Any) -> Any:
+            return _run(STEPS[name], model, given)
+
+        takes, many = _model_classes(hints[first.name])
+        parameters = parameter_table(body)
+        gives = hints.get("return")
+        made = Step(
+            name, call, body, scope, status, exposures, needs, takes, many,
+            isinstance(gives, type) and issubclass(gives, JwstDataModel) or bool(_model_classes(gives)[0]), parameters,
+        )  # fmt: skip
+        STEPS[name] = made
+        call.__signature__ = _public_signature(body, first, made)  # type: ignore[attr-defined]
+        call.step = made  # type: ignore[attr-defined]
+        return call
+
+    return decorate
+
+
+def note(text: str, *, degraded: bool = False) -> None:
+    """Add a line to the ledger entry of the step that is running, and to the log.
+
+    Parameters
+    ----------
+    text : str
+        What to remember.
+    degraded : bool
+        The result is there but worse than it should be: warn as well.
+    """
+    running = _notes.get()
+    if running is not None:
+        running.append(text)
+    log.log(logging.WARNING if degraded else logging.INFO, text)
+    if degraded:
+        warnings.warn(text, CalibrationWarning, stacklevel=3)
+
+
+def find_step(name: str) -> Step:
+    """Return the step of that name, or raise `ParameterError` with the nearest one."""
+    import jwnb
+
+    if name not in STEPS and name in jwnb.STEP_NAMES:
+        getattr(jwnb, name)  # steps register when their module is imported, and modules are imported when needed
+    if name not in STEPS:
+        raise ParameterError(f"there is no step {name!r}.{nearest(name, jwnb.STEP_NAMES)}")
+    return STEPS[name]
+
+
+def describe(what: Any, model: JwstDataModel | models.PathLike | None = None) -> tuple[ParamInfo, ...]:
+    """Return the parameters of a step or pipeline: name, type, default, range, meaning and source of the value.
+
+    Parameters
+    ----------
+    what : step, pipeline or name
+        What to describe.
+    model : JwstDataModel or path, optional
+        An exposure; with it each `ParamInfo` has the ``value`` that would be used and its ``source`` (a parameter
+        reference, a parameter file, or the default).
+
+    Returns
+    -------
+    tuple of ParamInfo
+    """
+    if isinstance(what, str) or hasattr(what, "step"):
+        made = find_step(what) if isinstance(what, str) else what.step
+        if model is None:
+            return made.parameters
+        values, sources = _effective(made, models.open(model), {})
+        return tuple(
+            replace(p, value=values[p.name], source=sources[p.name]) if p.reference is None else p for p in made.parameters
+        )
+    return parameter_table(what)
+
+
+def _run(made: Step, source: Any, given: dict[str, Any]) -> Any:
+    """Run one call of a step from start to end."""
+    _check_names(made, given)
+    model = _opened(made, source)
+    exposure = model[0] if made.many else model
+    _check_input(made, exposure)
+    values, sources = _effective(made, exposure, given)
+    started = time.perf_counter()
+    resolved = _resolved(made, exposure, given)
+    status, reason = "COMPLETE", ""
+    with _collecting_notes() as notes:
+        try:
+            result = made.body(model, **values, **_opened_references(made, resolved, exposure))
+        except (SkipStep, FailStep) as stop:
+            status, reason = ("SKIPPED", str(stop)) if isinstance(stop, SkipStep) else ("FAILED", str(stop))
+            result = _unchanged(made, model, reason)
+    if status == "FAILED":
+        warnings.warn(f"{made.name} failed: {reason}", CalibrationWarning, stacklevel=3)
+    log.info("%s %s%s", made.name, status, f": {reason}" if reason else "")
+    written = record.entry(
+        made.name,
+        status,
+        reason=reason,
+        keyword=made.status or made.name,
+        notes=notes,
+        references={t: r.name for t, r in resolved.items()},
+        parameters={k: v for k, v in values.items() if _is_plain(v)},
+        sources=sources,
+        seconds=round(time.perf_counter() - started, 4),
+    )
+    for product in products_in(result):
+        record.carry(exposure, product)
+        _write_down(made, product, written, resolved)
+    return result
+
+
+def products_in(result: Any) -> Iterator[JwstDataModel]:
+    """Yield each model of what a step gave back: one, several, or the fields of a record."""
+    if isinstance(result, JwstDataModel):
+        yield result
+    elif is_dataclass(result):
+        for part in fields(result):
+            yield from products_in(getattr(result, part.name))
+    elif isinstance(result, list | tuple):
+        for part in result:
+            yield from products_in(part)
+
+
+def _write_down(made: Step, product: JwstDataModel, written: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:
+    if made.status is not None:
+        setattr(product.meta.cal_step, made.status, written["status"])
+    for reftype, reference in resolved.items():
+        setattr(product.meta.ref_file, reftype, {"name": reference.name})
+        if reference.context is not None:
+            product.meta.ref_file.crds.context_used = reference.context
+    record.write(product, written)
+
+
+def _opened(made: Step, source: Any) -> Any:
+    if made.many:
+        several = isinstance(source, Sequence) and not isinstance(source, str)
+        exposures = source if isinstance(source, Exposures) else Exposures(source if several else [source])
+        if not len(exposures):
+            raise InputError(f"{made.name} was given no exposure.")
+        return exposures
+    return models.open(source) if isinstance(source, str | os.PathLike | JwstDataModel) else source
+
+
+def _check_input(made: Step, model: Any) -> None:
+    if not isinstance(model, made.takes):
+        expected = " or ".join(c.__name__ for c in made.takes)
+        name = getattr(getattr(model, "meta", None), "filename", None)
+        what = f"{type(model).__name__}{f' ({name})' if name else ''}"
+        raise WrongExposureError(f"{made.name} takes a {expected} (or its path); it was given a {what}.")
+    if (why := made.why_not(model)) is not None:
+        raise WrongExposureError(f"{made.name} is not for {model.meta.filename or 'this exposure'}: {why}.")
+    if missing := made.missing(model):
+        raise InputError(
+            f"{made.name} needs the keyword{'s' * (len(missing) > 1)} {', '.join(missing)}, missing in "
+            f"{model.meta.filename or 'the model'}. Set it on the model (model.meta…) or in the file's header."
+        )
+    if made.scope == "frame" and "cutout" in record.node(model):
+        raise FrameScopeError(
+            f"{made.name} needs the whole exposure and this is a cutout. Run it on the whole and cut afterwards, "
+            "or use jwnb.Runner, which does so."
+        )
+
+
+def _check_names(made: Step, given: Mapping[str, Any]) -> None:
+    known = [p.name for p in made.parameters]
+    for name in given:
+        if name not in known:
+            raise ParameterError(f"{made.name} has no option {name!r}.{nearest(name, known)} It has: {', '.join(known) or 'none'}.")
+
+
+def _effective(made: Step, exposure: JwstDataModel, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the value of each option and where it came from: default < parameter reference or file < caller."""
+    from jwnb.references.parameters import step_parameters
+
+    found = step_parameters(exposure, made.name)
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for option in made.options:
+        if option.name in given:
+            value, source = given[option.name], "caller"
+        elif option.name in found:
+            value, source = found[option.name].value, found[option.name].source
+        else:
+            values[option.name], sources[option.name] = option.default, "default"
+            continue
+        values[option.name] = option.check(value, where=made.name if source == "caller" else f"{made.name} ({source})")
+        sources[option.name] = source
+    return values, sources
+
+
+def _resolved(made: Step, exposure: JwstDataModel, given: Mapping[str, Any]) -> dict[str, Any]:
+    from jwnb.references.resolver import resolve
+
+    return {
+        p.reference.reftype: resolve(exposure, p.reference.reftype, given.get(p.name))
+        for p in made.references
+        if p.reference is not None
+    }
+
+
+def _opened_references(made: Step, resolved: Mapping[str, Any], exposure: JwstDataModel) -> dict[str, Any]:
+    from jwnb.references.opening import lazy_reference, open_reference
+
+    opened: dict[str, Any] = {}
+    for parameter in made.references:
+        marker = parameter.reference
+        assert marker is not None
+        answer = resolved[marker.reftype]
+        if answer.applicable:
+            opener = lazy_reference if marker.lazy else open_reference
+            opened[parameter.name] = opener(answer, _model_classes(parameter.type)[0][0], exposure)
+        elif marker.optional:
+            opened[parameter.name] = None
+        else:
+            raise SkipStep(f"the {marker.reftype} reference is not applicable (N/A) to this exposure")
+    return opened
+
+
+def _unchanged(made: Step, model: Any, reason: str) -> Any:
+    if made.many:
+        raise InputError(f"{made.name} cannot go on: {reason}.")
+    if not made.gives_model:
+        raise InputError(f"{made.name} cannot be skipped: {reason}.")
+    return share(model)
+
+
+@contextlib.contextmanager
+def _collecting_notes() -> Iterator[list[str]]:
+    notes: list[str] = []
+    token = _notes.set(notes)
+    try:
+        yield notes
+    finally:
+        _notes.reset(token)
+
+
+def _model_classes(hint: Any) -> tuple[tuple[type, ...], bool]:
+    """Return the model classes named in an annotation, and whether it is a sequence of them."""
+    if isinstance(hint, type) and issubclass(hint, JwstDataModel):
+        return (hint,), False
+    if hint is Exposures:
+        return (JwstDataModel,), True
+    found: list[type] = []
+    many = typing.get_origin(hint) in (list, tuple, Sequence)
+    for part in typing.get_args(hint):
+        classes, inner = _model_classes(part)
+        found += classes
+        many = many or inner
+    return tuple(dict.fromkeys(found)), many
+
+
+def _public_signature(body: Callable[..., Any], first: inspect.Parameter, made: Step) -> inspect.Signature:
+    """Return the signature that people see: paths are taken too, and references default to None (resolved)."""
+    signature = inspect.signature(body)
+    references = {p.name for p in made.references}
+    parameters = []
+    for parameter in signature.parameters.values():
+        if parameter.name == first.name:
+            parameter = parameter.replace(
+                kind=inspect.Parameter.POSITIONAL_ONLY, annotation=typing.Union[parameter.annotation, models.PathLike]  # noqa: UP007
+            )
+        elif parameter.name in references:
+            parameter = parameter.replace(annotation=typing.Union[parameter.annotation, models.PathLike, None], default=None)  # noqa: UP007
+        parameters.append(parameter)
+    return signature.replace(parameters=parameters)
+
+
+def _attribute(model: JwstDataModel, path: str) -> Any:
+    value: Any = model.instance
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int | float | bool)
