@@ -1,0 +1,276 @@
+"""Large references, read piece by piece."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from stdatamodels.dynamicdq import dynamic_mask
+from stdatamodels.jwst.datamodels import JwstDataModel
+from stdatamodels.jwst.datamodels.dqflags import pixel
+
+from jwnb.errors import InputError
+from jwnb.references.frames import Cut
+
+__all__ = ["LazyReference", "chosen_class", "fits_names"]
+
+Index = int | slice | tuple[int | slice, ...] | None
+
+
+@dataclass(frozen=True)
+class _Extension:
+    """Where an image extension's numbers lie in a file."""
+
+    number: int
+    shape: tuple[int, ...]
+    dtype: np.dtype | None  # None: scaled or compressed, so astropy has to read it
+    offset: int
+
+
+class LazyReference:
+    """A reference of which only what is asked for is read.
+
+    Attributes
+    ----------
+    path : Path or None
+        The file, when it is one.
+    model : JwstDataModel or None
+        The model, when the caller gave one.
+    meta : node
+        The reference's metadata.
+    name : str
+        What the product records.
+    cut : Cut or None
+        The part that the exposure needs; None where the reference has no detector pixels.
+    """
+
+    def __init__(self, name: str, meta: JwstDataModel, *, path: Path | None = None, model: JwstDataModel | None = None) -> None:
+        self.name = name
+        self.path = path
+        self.model = model
+        self.cut: Cut | None = None
+        self._carrier = meta
+        self._names = fits_names(type(meta))
+        self._extensions = {} if path is None else _extensions(path)
+
+    @classmethod
+    def of_model(cls, model: JwstDataModel, name: str) -> "LazyReference":
+        """Stand for a model that is in memory."""
+        return cls(name, model, model=model)
+
+    @classmethod
+    def of_file(cls, path: Path, classes: Sequence[type[JwstDataModel]], name: str) -> "LazyReference":
+        """Stand for a FITS file, of which only the headers are read.
+
+        Raises
+        ------
+        InputError
+            It is no FITS file.
+        """
+        return cls(name, _metadata(path, chosen_class(path, classes)), path=path)
+
+    def __repr__(self) -> str:
+        """Say which reference this is."""
+        return f"<LazyReference {self.name}>"
+
+    @property
+    def meta(self) -> Any:
+        """The reference's metadata."""
+        return self._carrier.meta
+
+    @property
+    def model_class(self) -> type[JwstDataModel]:
+        """The class that the reference would be opened as."""
+        return type(self._carrier)
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is an array of a name."""
+        return self._array(name) is not None if self.model is not None else self._hdu(name) in self._extensions
+
+    def shape(self, name: str = "SCI") -> tuple[int, ...]:
+        """Return the shape of what `read` gives of an array, cut to the subarray.
+
+        Parameters
+        ----------
+        name : str
+            Extension (``"SCI"``) or attribute (``"data"``).
+        """
+        own = self._own_shape(name)
+        if self.cut is None or not self.cut.applies(own):
+            return own
+        rows, columns = self.cut.rows, self.cut.columns
+        return *own[:-2], rows.stop - rows.start, columns.stop - columns.start
+
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Return the shapes of all arrays as they are in the reference, the primary one first."""
+        names = list(self._extensions) if self.model is None else [a for a in self._names if self._array(a) is not None]
+        primary = self._carrier.get_primary_array_name()
+        ordered = sorted(names, key=lambda name: self._hdu(name) != self._hdu(primary))
+        return [self._own_shape(name) for name in ordered]
+
+    def read(self, name: str = "SCI", index: Index = None) -> np.ndarray:
+        """Read an array, or planes of it, cut to the subarray.
+
+        Parameters
+        ----------
+        name : str
+            Extension (``"SCI"``) or attribute (``"data"``).
+        index : int, slice or tuple of them, optional
+            Which planes: applied to the leading axes, never to rows and columns.
+
+        Returns
+        -------
+        ndarray
+            In the machine's byte order; float32 for floats. From a model it is a view.
+
+        Raises
+        ------
+        InputError
+            There is no such array, or no such plane.
+        """
+        key = _key(index, self._own_shape(name), f"{name} of {self.name}")
+        if self.cut is not None and not self.cut.whole and self.cut.applies(self._own_shape(name)):
+            key = (*key, Ellipsis, self.cut.rows, self.cut.columns)
+        if self.model is not None:
+            return self._array(name)[key]
+        assert self.path is not None
+        part = _read(self.path, self._extensions[self._hdu(name)], key)
+        return np.ascontiguousarray(part, dtype=np.float32 if part.dtype.kind == "f" else part.dtype.newbyteorder("="))
+
+    def dq(self, index: Index = None) -> np.ndarray:
+        """Return the data quality in the standard bits, uint32, cut to the subarray.
+
+        A file's own bits are translated by its DQ_DEF table; a model's have been when it was made.
+
+        Parameters
+        ----------
+        index : int, slice or tuple of them, optional
+            Which planes, where there are several.
+        """
+        flags = self.read("DQ", index).astype(np.uint32, copy=False)
+        if self.path is None or "DQ_DEF" not in self._tables():
+            return flags
+        with fits.open(self.path, memmap=True) as opened:
+            table = np.array(opened["DQ_DEF"].data)
+        return dynamic_mask(SimpleNamespace(dq=flags, dq_def=table), pixel)
+
+    def _tables(self) -> frozenset[str]:
+        assert self.path is not None
+        return _layout(self.path, *_stamp(self.path))[1]
+
+    def _hdu(self, name: str) -> str:
+        return self._names.get(name, name)
+
+    def _array(self, name: str) -> Any:
+        """Return a model's array by the name of its extension or attribute."""
+        attributes = [a for a, hdu in self._names.items() if hdu == name] if name not in self._names else [name]
+        return next((a for a in (getattr(self.model, attribute, None) for attribute in attributes) if a is not None), None)
+
+    def _own_shape(self, name: str) -> tuple[int, ...]:
+        if self.model is not None:
+            array = self._array(name)
+            found = None if array is None else array.shape
+        else:
+            extension = self._extensions.get(self._hdu(name))
+            found = None if extension is None else extension.shape
+        if found is None:
+            raise InputError(f"the reference {self.name} has no {name}.")
+        return found
+
+
+def chosen_class(path: Path, classes: Sequence[type[JwstDataModel]]) -> type[JwstDataModel]:
+    """Return, of several classes, the one that a file says it is, or the first."""
+    if len(classes) == 1 or path.suffix != ".fits":
+        return classes[0]
+    stated = fits.getval(path, "DATAMODL") if _has_keyword(path, "DATAMODL") else None
+    return next((c for c in classes if c.__name__ == stated), classes[0])
+
+
+@lru_cache(maxsize=64)
+def fits_names(model_class: type[JwstDataModel]) -> dict[str, str]:
+    """Return the image extension of each array attribute of a model class."""
+    return {name: hdu for name, hdu in _hdus(model_class().schema["properties"]) if not name.endswith("_def")}
+
+
+def _hdus(properties: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, schema in properties.items():
+        if "fits_hdu" in schema and not isinstance(schema.get("datatype"), list):
+            yield name, schema["fits_hdu"]
+
+
+def _has_keyword(path: Path, keyword: str) -> bool:
+    return keyword in fits.getheader(path)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_mtime_ns, stat.st_size
+
+
+def _extensions(path: Path) -> dict[str, _Extension]:
+    return _layout(path, *_stamp(path))[0]
+
+
+@lru_cache(maxsize=64)
+def _layout(path: Path, mtime_ns: int, size: int) -> tuple[dict[str, _Extension], frozenset[str]]:
+    """Return where the images of a file lie, and the names of its tables."""
+    images: dict[str, _Extension] = {}
+    tables = set()
+    try:
+        with fits.open(path, memmap=True) as opened:
+            for number, hdu in enumerate(opened):
+                if isinstance(hdu, fits.BinTableHDU) and not isinstance(hdu, fits.CompImageHDU):
+                    tables.add(hdu.name)
+                elif hdu.is_image and hdu.header.get("NAXIS", 0) > 0:
+                    images.setdefault(hdu.name, _extension(number, hdu, compressed=path.suffix == ".gz"))
+    except OSError as error:
+        raise InputError(f"the reference {path} cannot be read as FITS: {error}") from error
+    return images, frozenset(tables)
+
+
+def _extension(number: int, hdu: Any, *, compressed: bool) -> _Extension:
+    shape = tuple(hdu.shape)
+    plain = not compressed and not isinstance(hdu, fits.CompImageHDU)
+    scaled = hdu.header.get("BSCALE", 1) != 1 or hdu.header.get("BZERO", 0) != 0
+    if not plain or scaled:
+        return _Extension(number, shape, None, 0)
+    kinds = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+    return _Extension(number, shape, np.dtype(kinds[hdu.header["BITPIX"]]), hdu.fileinfo()["datLoc"])
+
+
+def _read(path: Path, extension: _Extension, key: tuple[Any, ...]) -> np.ndarray:
+    if extension.dtype is None:
+        # Scaled (an unsigned DQ) or compressed: astropy has to look at it.
+        with fits.open(path, memmap=False, uint=True) as opened:
+            return np.array(opened[extension.number].data[key])
+    return np.memmap(path, dtype=extension.dtype, mode="r", offset=extension.offset, shape=extension.shape)[key]
+
+
+def _key(index: Index, shape: tuple[int, ...], named: str) -> tuple[int | slice, ...]:
+    """Return an index of the leading axes as a tuple, checked."""
+    if index is None:
+        return ()
+    key = index if isinstance(index, tuple) else (index,)
+    if len(key) > max(len(shape) - 2, 0):
+        raise InputError(f"{named} has the shape {shape}; {len(key)} indices of planes were given.")
+    for one, size in zip(key, shape, strict=False):
+        if not isinstance(one, slice) and not -size <= one < size:
+            raise InputError(f"{named} has the shape {shape}; there is no plane {one}.")
+    return key
+
+
+def _metadata(path: Path, model_class: type[JwstDataModel]) -> JwstDataModel:
+    """Return a model with the metadata of a file and none of its arrays."""
+    try:
+        with fits.open(path, memmap=True) as opened:
+            headers = fits.HDUList([fits.PrimaryHDU(header=opened[0].header)])
+            for hdu in opened[1:]:
+                if hdu.name == "ASDF":
+                    headers.append(hdu)
+            return model_class(headers)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"the reference {path} cannot be read as a {model_class.__name__}: {error}") from error

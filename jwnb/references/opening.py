@@ -1,0 +1,229 @@
+"""Opening references: once, cut to the exposure's subarray, and piecewise where they are large."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stdatamodels.jwst.datamodels import JwstDataModel
+
+from jwnb import settings
+from jwnb.errors import InputError, MissingReferenceError
+from jwnb.references.frames import Cut, cut_for, exposure_frame, reference_frame
+from jwnb.references.lazy import LazyReference
+from jwnb.references.resolver import Resolved
+
+__all__ = ["LazyReference", "ReferenceCache", "cache", "lazy_reference", "open_reference", "require_finite"]
+
+_ANY = frozenset({"", "ANY", "N/A", "NONE", "ALL", "MULTIPLE", "*"})
+
+
+class ReferenceCache:
+    """Opened references, the most recently used ones up to the setting ``reference_cache_mb``.
+
+    What is in it is shared by all steps and exposures: nobody writes into it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._models: OrderedDict[tuple[Any, ...], tuple[JwstDataModel, int]] = OrderedDict()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays that are held."""
+        with self._lock:
+            return sum(size for _, size in self._models.values())
+
+    def __len__(self) -> int:
+        """Return how many references are held."""
+        return len(self._models)
+
+    def clear(self) -> None:
+        """Let go of all."""
+        with self._lock:
+            self._models.clear()
+
+    def open(self, path: Path, classes: Sequence[type[JwstDataModel]]) -> JwstDataModel:
+        """Return the reference, opened now or earlier; a file that has changed is opened again."""
+        stat = path.stat()
+        key = (path.resolve(), stat.st_mtime_ns, stat.st_size, *classes)
+        with self._lock:
+            if key in self._models:
+                self._models.move_to_end(key)
+                return self._models[key][0]
+            model = _open(path, classes)
+            size = sum(array.nbytes for array in arrays_of(model.instance))
+            limit = settings.get("reference_cache_mb") * 1_000_000
+            if size <= limit:
+                self._models[key] = (model, size)
+            while self.nbytes > limit:
+                self._models.popitem(last=False)
+            return model
+
+
+cache = ReferenceCache()
+
+
+def open_reference(
+    resolved: Resolved, model_class: type[JwstDataModel] | Sequence[type[JwstDataModel]], exposure: JwstDataModel
+) -> JwstDataModel:
+    """Open a reference and cut its arrays to the exposure's subarray.
+
+    Parameters
+    ----------
+    resolved : Resolved
+        Which reference; applicable.
+    model_class : class or sequence of classes
+        What the step takes. Of several, the one that the file says it is.
+    exposure : JwstDataModel
+        The exposure, whose ``meta.subarray`` says where it lies.
+
+    Returns
+    -------
+    JwstDataModel
+        Every array whose last two axes are the reference's own frame is cut, as a view of the reference's array; its
+        ``meta.subarray`` is then the exposure's. A reference that fits as it is comes back itself. It is shared between
+        exposures: do not write into it.
+
+    Raises
+    ------
+    MissingReferenceError
+        The reference is of another instrument or detector, or does not cover the exposure.
+    InputError
+        The file cannot be read.
+    """
+    classes = (model_class,) if isinstance(model_class, type) else tuple(model_class)
+    if resolved.model is not None:
+        model = resolved.model if isinstance(resolved.model, classes) else _converted(resolved, classes)
+    elif resolved.path is not None:
+        model = cache.open(resolved.path, classes)
+    else:
+        raise InputError(f"the {resolved.reftype} reference is not applicable, so it cannot be opened.")
+    shapes = _shapes(model)
+    cut = _cut(resolved, model.meta, shapes, exposure)
+    return model if cut is None or cut.whole else _cut_model(model, cut, exposure)
+
+
+def lazy_reference(
+    resolved: Resolved, model_class: type[JwstDataModel] | Sequence[type[JwstDataModel]], exposure: JwstDataModel
+) -> LazyReference:
+    """Return a reference of which only what is asked for is read.
+
+    Parameters
+    ----------
+    resolved : Resolved
+        Which reference; applicable.
+    model_class : class or sequence of classes
+        What the step takes.
+    exposure : JwstDataModel
+        The exposure, to whose subarray everything that is read is cut.
+
+    Returns
+    -------
+    LazyReference
+
+    Raises
+    ------
+    MissingReferenceError
+        The reference is of another instrument or detector, or does not cover the exposure.
+    InputError
+        The file cannot be read.
+    """
+    classes = (model_class,) if isinstance(model_class, type) else tuple(model_class)
+    if resolved.model is not None:
+        model = resolved.model if isinstance(resolved.model, classes) else _converted(resolved, classes)
+        lazy = LazyReference.of_model(model, resolved.name)
+    elif resolved.path is not None:
+        lazy = LazyReference.of_file(resolved.path, classes, resolved.name)
+    else:
+        raise InputError(f"the {resolved.reftype} reference is not applicable, so it cannot be opened.")
+    lazy.cut = _cut(resolved, lazy.meta, lazy.shapes(), exposure)
+    return lazy
+
+
+def require_finite(array: np.ndarray, reftype: str) -> np.ndarray:
+    """Return the array, if any of it is finite.
+
+    Raises
+    ------
+    MissingReferenceError
+        No value is finite: the reference says nothing about this exposure.
+    """
+    # The first value decides in nearly every case; only then is the whole array looked at.
+    if array.size and (np.isfinite(array.flat[0]) or np.isfinite(array).any()):
+        return array
+    raise MissingReferenceError(f"the {reftype} reference has no finite value in this subarray; pass another {reftype} reference.")
+
+
+def arrays_of(tree: Any) -> Iterator[np.ndarray]:
+    """Yield the arrays of a model's tree."""
+    if isinstance(tree, np.ndarray):
+        yield tree
+    elif isinstance(tree, dict):
+        for part in tree.values():
+            yield from arrays_of(part)
+    elif isinstance(tree, list | tuple):
+        for part in tree:
+            yield from arrays_of(part)
+
+
+def _open(path: Path, classes: Sequence[type[JwstDataModel]]) -> JwstDataModel:
+    from jwnb.references.lazy import chosen_class
+
+    try:
+        return chosen_class(path, classes)(str(path))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"the reference {path} cannot be read as a {classes[0].__name__}: {error}") from error
+
+
+def _converted(resolved: Resolved, classes: Sequence[type[JwstDataModel]]) -> JwstDataModel:
+    """Take a model of a more general class for what the step wants; refuse one of another kind."""
+    model = resolved.model
+    wanted = next((c for c in classes if issubclass(c, type(model))), None)
+    if wanted is None:
+        raise InputError(f"the {resolved.reftype} reference is a {classes[0].__name__} (or its path); a {type(model).__name__} was given.")
+    return wanted(model)
+
+
+def _shapes(model: JwstDataModel) -> list[tuple[int, ...]]:
+    """Return the shapes of a model's arrays of pixels, the primary one first."""
+    primary = model.instance.get(model.get_primary_array_name())
+    first = [primary.shape] if isinstance(primary, np.ndarray) else []
+    return first + [array.shape for array in arrays_of(model.instance) if array.dtype.names is None]
+
+
+def _cut(resolved: Resolved, meta: Any, shapes: list[tuple[int, ...]], exposure: JwstDataModel) -> Cut | None:
+    """Check that a reference is for the exposure, and return its part; None where it has no detector pixels."""
+    named = f"the {resolved.reftype} reference {resolved.name}"
+    _check_same(named, "instrument", meta, exposure)
+    if all(len(shape) < 2 for shape in shapes):
+        return None
+    wanted = exposure_frame(exposure)
+    frame = reference_frame(meta, shapes, wanted)
+    if frame is None:
+        return None
+    _check_same(named, "detector", meta, exposure)
+    return cut_for(frame, wanted, lambda: named)
+
+
+def _check_same(named: str, what: str, meta: Any, exposure: JwstDataModel) -> None:
+    key = "name" if what == "instrument" else what
+    own = str(getattr(getattr(meta, "instrument", None), key, None) or "").upper()
+    wanted = str(getattr(exposure.meta.instrument, key) or "").upper()
+    if own in _ANY or not wanted or wanted in own.split("|"):
+        return
+    raise MissingReferenceError(
+        f"{named} is for {what} {own}; the exposure {exposure.meta.filename or ''} is of {wanted}.".replace("  ", " ")
+    )
+
+
+def _cut_model(model: JwstDataModel, cut: Cut, exposure: JwstDataModel) -> JwstDataModel:
+    """Return a model of the same class whose arrays are views of the part."""
+    heavy = {id(array): array for array in arrays_of(model.instance)}
+    parts = {key: cut.of(array) for key, array in heavy.items()}
+    out = model.copy(memo=parts)
+    for name in ("xstart", "ystart", "xsize", "ysize", "name"):
+        setattr(out.meta.subarray, name, getattr(exposure.meta.subarray, name))
+    return out
