@@ -10,7 +10,7 @@ import lazy_loader as _lazy
 from jwnb._version import __version__
 
 __getattr__, __dir__, _names = _lazy.attach_stub(__name__, __file__)
-__all__ = [*_names, "STEP_NAMES", "__version__"]
+__all__ = [*_names, "STEP_NAMES", "__version__"]  # noqa: PLE0604 - the names stand in the stub
 
 # In the order of the pipelines; each is a module-level function of the package.
 STEP_NAMES = (

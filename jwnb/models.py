@@ -114,7 +114,9 @@ def whole_file(path: Path) -> Iterator[Path]:
             yield partial
             os.replace(partial, path)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}. Nothing was left there; any earlier file is unchanged.") from error
+        raise InputError(
+            f"cannot write {path}: {error.strerror or error}. Nothing was left there; any earlier file is unchanged."
+        ) from error
 
 
 def product_name(name: str, suffix: str, *, extension: str = ".fits") -> str:
@@ -197,7 +199,7 @@ def _open_fits(path: Path) -> JwstDataModel:
         kind, exposure_type = header.get("DATAMODL"), header.get("EXP_TYPE")
         if header.get("TELESCOP", "JWST") != "JWST":
             raise InputError(f"{path} is a {header['TELESCOP']} file; jwnb calibrates JWST data.")
-        if kind in {None, "Level1bModel"} and path.stem.endswith("_uncal") or kind == "Level1bModel":
+        if (kind in {None, "Level1bModel"} and path.stem.endswith("_uncal")) or kind == "Level1bModel":
             model_class = GuiderRawModel if exposure_type in _GUIDING else RampModel
             return _loaded(model_class, hdus, path)
         if exposure_type in _GUIDING and kind == "RampModel":

@@ -5,6 +5,7 @@ Help, forms, the command line and the tables in the documentation are all made f
 
 import difflib
 import inspect
+import math
 import re
 import types
 import typing
@@ -53,7 +54,7 @@ class ParamInfo:
     name: str
     type: Any
     default: Any
-    text: str = ""
+    meaning: str = ""
     min: float | None = None
     max: float | None = None
     unit: str = ""
@@ -102,7 +103,7 @@ class ParamInfo:
         return self.check(_from_text(self.type, text), where=where)
 
     def _in_range(self, number: float) -> bool:
-        if number != number:  # NaN fits no range
+        if math.isnan(number):
             return self.min is None and self.max is None
         if self.exclusive:
             return (self.min is None or number > self.min) and (self.max is None or number < self.max)

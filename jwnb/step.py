@@ -15,12 +15,12 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, is_dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from stdatamodels.jwst.datamodels import JwstDataModel
 
-from jwnb import record
-from jwnb import models
+from jwnb import models, record
 from jwnb.errors import CalibrationWarning, FrameScopeError, InputError, ParameterError, WrongExposureError
 from jwnb.models import Exposures, share
 from jwnb.parameters import Param, ParamInfo, Reference, nearest, parameter_table
@@ -31,6 +31,8 @@ __all__ = [
 
 log = logging.getLogger("jwnb")
 _notes: ContextVar[list[str] | None] = ContextVar("jwnb_notes", default=None)
+_said: ContextVar[list[str] | None] = ContextVar("jwnb_said", default=None)
+_from_pipeline: ContextVar[Mapping[str, Mapping[str, Any]]] = ContextVar("jwnb_from_pipeline", default=MappingProxyType({}))
 
 
 class SkipStep(Exception):
@@ -149,7 +151,7 @@ def step(
         gives = hints.get("return")
         made = Step(
             name, call, body, scope, status, exposures, needs, takes, many,
-            isinstance(gives, type) and issubclass(gives, JwstDataModel) or bool(_model_classes(gives)[0]), parameters,
+            bool(_model_classes(gives)[0]), parameters,
         )  # fmt: skip
         STEPS[name] = made
         call.__signature__ = _public_signature(body, first, made)  # type: ignore[attr-defined]
@@ -172,9 +174,37 @@ def note(text: str, *, degraded: bool = False) -> None:
     running = _notes.get()
     if running is not None:
         running.append(text)
-    log.log(logging.WARNING if degraded else logging.INFO, text)
+    _say(text, logging.WARNING if degraded else logging.INFO)
     if degraded:
         warnings.warn(text, CalibrationWarning, stacklevel=3)
+
+
+@contextlib.contextmanager
+def collecting_log() -> Iterator[list[str]]:
+    """Give the list that everything said in the ``with`` block goes to, whatever the logging levels are."""
+    lines: list[str] = []
+    token = _said.set(lines)
+    try:
+        yield lines
+    finally:
+        _said.reset(token)
+
+
+def _say(text: str, level: int = logging.INFO) -> None:
+    log.log(level, text)
+    lines = _said.get()
+    if lines is not None:
+        lines.append(f"{time.strftime('%H:%M:%S')} {logging.getLevelName(level)} {text}")
+
+
+@contextlib.contextmanager
+def pipeline_defaults(values: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
+    """Let the options that a pipeline's own parameter reference gives hold for the steps in the ``with`` block."""
+    token = _from_pipeline.set(values)
+    try:
+        yield
+    finally:
+        _from_pipeline.reset(token)
 
 
 def find_step(name: str) -> Step:
@@ -208,9 +238,7 @@ def describe(what: Any, model: JwstDataModel | models.PathLike | None = None) ->
         if model is None:
             return made.parameters
         values, sources = _effective(made, models.open(model), {})
-        return tuple(
-            replace(p, value=values[p.name], source=sources[p.name]) if p.reference is None else p for p in made.parameters
-        )
+        return tuple(replace(p, value=values[p.name], source=sources[p.name]) if p.reference is None else p for p in made.parameters)
     return parameter_table(what)
 
 
@@ -232,7 +260,7 @@ def _run(made: Step, source: Any, given: dict[str, Any]) -> Any:
             result = _unchanged(made, model, reason)
     if status == "FAILED":
         warnings.warn(f"{made.name} failed: {reason}", CalibrationWarning, stacklevel=3)
-    log.info("%s %s%s", made.name, status, f": {reason}" if reason else "")
+    _say(f"{made.name} {status}{f': {reason}' if reason else ''} ({time.perf_counter() - started:.2f} s)")
     written = record.entry(
         made.name,
         status,
@@ -313,7 +341,7 @@ def _effective(made: Step, exposure: JwstDataModel, given: Mapping[str, Any]) ->
     """Return the value of each option and where it came from: default < parameter reference or file < caller."""
     from jwnb.references.parameters import step_parameters
 
-    found = step_parameters(exposure, made.name)
+    found = _later_wins(step_parameters(exposure, made.name), _from_pipeline.get().get(made.name, {}))
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for option in made.options:
@@ -329,13 +357,17 @@ def _effective(made: Step, exposure: JwstDataModel, given: Mapping[str, Any]) ->
     return values, sources
 
 
+def _later_wins(own: Mapping[str, Any], from_pipeline: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the given parameters: the pipeline's reference beats the step's, and a parameter file beats both."""
+    from_file = {name: p for name, p in own.items() if p.source.startswith("parameter file")}
+    return {**own, **from_pipeline, **from_file}
+
+
 def _resolved(made: Step, exposure: JwstDataModel, given: Mapping[str, Any]) -> dict[str, Any]:
     from jwnb.references.resolver import resolve
 
     return {
-        p.reference.reftype: resolve(exposure, p.reference.reftype, given.get(p.name))
-        for p in made.references
-        if p.reference is not None
+        p.reference.reftype: resolve(exposure, p.reference.reftype, given.get(p.name)) for p in made.references if p.reference is not None
     }
 
 
@@ -396,13 +428,13 @@ def _public_signature(body: Callable[..., Any], first: inspect.Parameter, made: 
     references = {p.name for p in made.references}
     parameters = []
     for parameter in signature.parameters.values():
+        seen = parameter
         if parameter.name == first.name:
-            parameter = parameter.replace(
-                kind=inspect.Parameter.POSITIONAL_ONLY, annotation=typing.Union[parameter.annotation, models.PathLike]  # noqa: UP007
-            )
+            wider = parameter.annotation | str | os.PathLike
+            seen = parameter.replace(kind=inspect.Parameter.POSITIONAL_ONLY, annotation=wider)
         elif parameter.name in references:
-            parameter = parameter.replace(annotation=typing.Union[parameter.annotation, models.PathLike, None], default=None)  # noqa: UP007
-        parameters.append(parameter)
+            seen = parameter.replace(annotation=parameter.annotation | str | os.PathLike | None, default=None)
+        parameters.append(seen)
     return signature.replace(parameters=parameters)
 
 

@@ -1,0 +1,107 @@
+"""What kind of exposure a model is, and which pipelines it goes through."""
+
+from stdatamodels.jwst.datamodels import JwstDataModel, RampModel
+
+from jwnb import models
+from jwnb.errors import InputError, WrongExposureError
+
+__all__ = ["GUIDING", "IMAGING", "PIPELINES", "check_groups", "exposure_type", "pipelines_for"]
+
+GUIDING = frozenset({"FGS_ID-IMAGE", "FGS_ID-STACK", "FGS_ACQ1", "FGS_ACQ2", "FGS_TRACK", "FGS_FINEGUIDE"})
+
+# EXP_TYPE -> the pipelines it goes through (rows A-38 to A-69 of the manual's table, and guiding).
+_ONE = ("detector1",)
+_IMAGE2 = ("detector1", "image2")
+_IMAGE3 = ("detector1", "image2", "image3")
+_SPEC3 = ("detector1", "spec2", "spec3")
+_TSO_SPEC = ("detector1", "spec2", "tso3")
+_CORON = ("detector1", "image2", "coron3")
+_DARK = ("dark1",)
+_TABLE: dict[tuple[str, ...], str] = {
+    _IMAGE3: "FGS_IMAGE MIR_IMAGE NRC_IMAGE NIS_IMAGE",
+    _IMAGE2: "FGS_FOCUS MIR_TACQ MIR_TACONFIRM NRC_TACQ NRC_TACONFIRM NRC_FOCUS NIS_TACQ NIS_TACONFIRM NIS_FOCUS NRS_IMAGE NRS_TACQ "
+    "NRS_WATA NRS_TACONFIRM NRS_BOTA NRS_MSATA NRS_TASLIT NRS_CONFIRM NRS_FOCUS NRS_MIMF NRS_VERIFY MIR_CORONCAL",
+    _DARK: "FGS_DARK MIR_DARK NRC_DARK NIS_DARK NRS_DARK MIR_DARKALL MIR_DARKIMG MIR_DARKMRS",
+    _ONE: "FGS_SKYFLAT FGS_INTFLAT MIR_FLATIMAGE MIR_FLATMRS MIR_FLATIMAGE-EXT MIR_FLATMRS-EXT NRC_FLAT NRC_LED NIS_LAMP NIS_EXTCAL "
+    "NRS_AUTOWAVE NRS_AUTOFLAT NRS_LAMP",
+    _SPEC3: "MIR_MRS MIR_LRS-FIXEDSLIT MIR_WFSS NRC_WFSS NIS_WFSS NRS_FIXEDSLIT NRS_IFU NRS_MSASPEC",
+    _TSO_SPEC: "MIR_LRS-SLITLESS NRC_TSGRISM NIS_SOSS NRS_BRIGHTOBJ",
+    ("detector1", "image2", "tso3"): "NRC_TSIMAGE",
+    _CORON: "MIR_LYOT MIR_4QPM NRC_CORON",
+    ("detector1", "image2", "ami3"): "NIS_AMI",
+    ("guider",): " ".join(sorted(GUIDING)),
+}
+PIPELINES: dict[str, tuple[str, ...]] = {name: chain for chain, names in _TABLE.items() for name in names.split()}
+IMAGING = frozenset(name for name, chain in PIPELINES.items() if "image2" in chain)
+
+# Other spellings in the manual (row X-2) and what they stand for.
+_ALIASES = {
+    "NRS_IMAGING": "NRS_IMAGE", "NRS_MSA": "NRS_MSASPEC", "NRS_FIXEDSLT": "NRS_FIXEDSLIT", "NRS_AUTOWAVECAL": "NRS_AUTOWAVE",
+    "MIR4QPM": "MIR_4QPM", "MIR_FLAT": "MIR_FLATIMAGE",
+}  # fmt: skip
+
+
+def exposure_type(model: JwstDataModel) -> str:
+    """Return EXP_TYPE in today's spelling.
+
+    Raises
+    ------
+    InputError
+        The keyword is missing.
+    """
+    kind = model.meta.exposure.type
+    if not kind:
+        raise InputError(
+            f"{model.meta.filename or 'the model'} has no EXP_TYPE, so what to do with it is not known. Set meta.exposure.type."
+        )
+    return _ALIASES.get(kind, kind)
+
+
+def pipelines_for(model: JwstDataModel | models.PathLike) -> tuple[str, ...]:
+    """Return the names of the pipelines that an exposure goes through, first to last.
+
+    Parameters
+    ----------
+    model : JwstDataModel or path
+        An exposure at any stage.
+
+    Returns
+    -------
+    tuple of str
+        For example ``("detector1", "image2", "image3")``.
+
+    Raises
+    ------
+    WrongExposureError
+        EXP_TYPE is none that JWST has.
+    """
+    model = models.open(model)
+    kind = exposure_type(model)
+    if kind not in PIPELINES:
+        raise WrongExposureError(f"EXP_TYPE {kind!r} is not a JWST exposure type.{models.nearest(kind, PIPELINES)}")
+    chain = PIPELINES[kind]
+    if model.meta.visit.tsovisit and kind in {"MIR_IMAGE", "NRC_IMAGE", "MIR_LRS-FIXEDSLIT"} and chain[-1].endswith("3"):
+        return (*chain[:-1], "tso3")
+    return chain
+
+
+def check_groups(ramp: RampModel) -> None:
+    """Raise `InputError` where NINTS or NGROUPS disagree with the array, or the array is not (nints, ngroups, ny, nx)."""
+    name, shape = ramp.meta.filename or "the model", ramp.data.shape
+    if len(shape) != 4:
+        raise InputError(f"{name}: SCI has shape {shape}; a ramp has (integrations, groups, rows, columns).")
+    for keyword, said, found in (
+        ("NGROUPS", ramp.meta.exposure.ngroups, shape[1]),
+        ("NINTS", _segment_length(ramp), shape[0]),
+    ):
+        if said is not None and said != found:
+            raise InputError(
+                f"{name}: {keyword} says {said} and SCI holds {found}. The file is damaged or was edited; correct one of the two."
+            )
+
+
+def _segment_length(ramp: RampModel) -> int | None:
+    first, last = ramp.meta.exposure.integration_start, ramp.meta.exposure.integration_end
+    if first and last:
+        return int(last) - int(first) + 1
+    return ramp.meta.exposure.nints

@@ -1,0 +1,270 @@
+"""The pipelines: their order as data, and what goes in and comes out."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stdatamodels.jwst.datamodels import CubeModel, GuiderRawModel, ImageModel, JwstDataModel, RampModel
+
+from jwnb import associations, models
+from jwnb.errors import InputError, ParameterError, WrongExposureError
+from jwnb.exposure import check_groups, exposure_type, pipelines_for
+from jwnb.models import Exposures, PathLike, product_name, share
+from jwnb.parameters import nearest
+from jwnb.plan import Entry, make_plan, walk
+from jwnb.products import Products
+from jwnb.step import collecting_log
+
+__all__ = ["PIPELINE_NAMES", "detector1", "find_pipeline", "guider", "image2", "image3"]
+
+Options = Mapping[str, Mapping[str, Any]] | None
+
+# Today's order (jwst 3.0.0). Steps that are off, or not there yet, stay in the list so that the ledger names them.
+NEAR_INFRARED = (
+    Entry("group_scale"),
+    Entry("dq_init"),
+    Entry("saturation"),
+    Entry("ipc"),
+    Entry("superbias"),
+    Entry("refpix"),
+    Entry("linearity"),
+    Entry("dark_current"),
+    Entry("charge_migration", on=False),
+    Entry("jump"),
+    Entry("picture_frame", on=False),
+    Entry("clean_flicker_noise", on=False),
+    Entry("persistence", on=False),
+    Entry("ramp_fit"),
+    Entry("gain_scale"),
+)
+GUIDER = (Entry("dq_init"), Entry("guider_cds"), Entry("flat_field"))
+IMAGE2 = (Entry("background", status="bkg_subtract"), Entry("assign_wcs"), Entry("flat_field"), Entry("photom"), Entry("resample"))
+IMAGE3 = (Entry("tweakreg"), Entry("skymatch"), Entry("outlier_detection"), Entry("resample"), Entry("source_catalog"))
+
+
+def detector1(
+    exposure: JwstDataModel | PathLike,
+    /,
+    *,
+    skip: Sequence[str] = (),
+    run: Sequence[str] = (),
+    options: Options = None,
+    keep: Sequence[str] = (),
+) -> Products:
+    """Turn raw ramps into count rates (stage 1, near infrared).
+
+    Parameters
+    ----------
+    exposure : model or path
+        An uncal or a ramp.
+    skip : sequence of str
+        Steps to leave out.
+    run : sequence of str
+        Steps to switch on that are off by default.
+    options : mapping
+        Step → {option or reference: value}; naming a step here switches it on too.
+    keep : sequence of str
+        Steps whose results to hold on to (``products.kept``); ``"ramp"`` keeps the calibrated ramp as a product.
+
+    Returns
+    -------
+    Products
+        ``rate``, ``rateints``; ``fitopt`` and ``ramp`` where asked for. DN/s.
+
+    Raises
+    ------
+    WrongExposureError
+        Not a ramp, or an exposure that this pipeline is not for.
+    InputError, ParameterError, MissingReferenceError
+        Before any pixel is touched.
+    """
+    ramp = _opened("detector1", exposure, RampModel, "an uncal or a ramp")
+    if ramp.meta.instrument.name == "MIRI":
+        raise WrongExposureError("detector1 is for the near-infrared detectors in this version; MIRI's own steps are not there yet.")
+    check_groups(ramp)
+    with collecting_log() as log:
+        plan = make_plan("detector1", NEAR_INFRARED, ramp, skip=skip, run=run, options=options, keep=keep, also_keep=("ramp",))
+        result, kept = walk(plan, ramp, catch={"ramp_fit": "ramp"} if "ramp" in plan.keep else None)
+    if isinstance(result, RampModel):  # ramp_fit was left out
+        made = {"ramp": result}
+    else:
+        made = {"ramp": kept.pop("ramp", None), "rate": result.rate, "rateints": result.rateints, "fitopt": result.fitopt}
+    return Products("detector1", _named(made, ramp), kept=kept, log=tuple(log))
+
+
+def guider(
+    exposure: JwstDataModel | PathLike,
+    /,
+    *,
+    skip: Sequence[str] = (),
+    run: Sequence[str] = (),
+    options: Options = None,
+    keep: Sequence[str] = (),
+) -> Products:
+    """Turn a raw guide-star exposure of the FGS into count rates.
+
+    Parameters
+    ----------
+    exposure : model or path
+        A raw guider file: ID, ACQ1, ACQ2, TRACK or FINEGUIDE.
+    skip, run, keep : sequence of str
+        As for `detector1`.
+    options : mapping
+        As for `detector1`.
+
+    Returns
+    -------
+    Products
+        ``cal``, shape (nints, ny, nx), DN/s.
+    """
+    raw = _opened("guider", exposure, GuiderRawModel, "a raw guide-star exposure")
+    with collecting_log() as log:
+        plan = make_plan("guider", GUIDER, raw, skip=skip, run=run, options=options, keep=keep)
+        result, kept = walk(plan, raw)
+    return Products("guider", _named({"cal": result}, raw), kept=kept, log=tuple(log))
+
+
+def image2(
+    exposure: JwstDataModel | PathLike,
+    /,
+    *,
+    skip: Sequence[str] = (),
+    run: Sequence[str] = (),
+    options: Options = None,
+    keep: Sequence[str] = (),
+) -> Products | list[Products]:
+    """Put count rates on the sky, in MJy/sr (stage 2, imaging).
+
+    Parameters
+    ----------
+    exposure : model or path
+        A rate, a rateints, or a level-2 association.
+    skip, run, keep : sequence of str
+        As for `detector1`.
+    options : mapping
+        As for `detector1`.
+
+    Returns
+    -------
+    Products
+        ``cal`` and ``i2d`` of a rate, ``calints`` of a rateints; a list of Products for an association of several products.
+    """
+    choices: dict[str, Any] = {"skip": skip, "run": run, "options": options, "keep": keep}
+    if not _is_association(exposure):
+        return _image2(exposure, None, "", **choices)
+    asn = associations.load(exposure)  # type: ignore[arg-type]
+    made = [_image2(p.of("science")[0], asn, p.name, backgrounds=p.of("background"), **choices) for p in asn.products]
+    return made if len(made) > 1 else made[0]
+
+
+def _image2(
+    exposure: JwstDataModel | PathLike,
+    asn: associations.Association | None,
+    name: str,
+    *,
+    backgrounds: Sequence[Path] = (),
+    **choices: Any,
+) -> Products:
+    rate = _opened("image2", exposure, (ImageModel, CubeModel), "a rate or rateints")
+    if asn is not None:
+        rate = share(rate)
+        rate.meta.asn.pool_name, rate.meta.asn.table_name = asn.pool, asn.path.name
+    cube = isinstance(rate, CubeModel)
+    not_now = {"resample": "integrations are not resampled"} if cube else {}
+    if not backgrounds:
+        not_now["background"] = "no background members were given"
+    with collecting_log() as log:
+        plan = make_plan("image2", IMAGE2, rate, not_now=not_now, **choices)
+        result, kept = walk(plan, rate, catch={"resample": "cal"})
+    calibrated = result if plan.left_out["resample"] else kept["cal"]
+    made = {"calints" if cube else "cal": calibrated, "i2d": None if plan.left_out["resample"] else result}
+    kept = {step: model for step, model in kept.items() if step != "cal"}
+    return Products("image2", _named(made, rate, name), kept=kept, log=tuple(log))
+
+
+def image3(
+    exposures: Sequence[JwstDataModel | PathLike] | JwstDataModel | PathLike,
+    /,
+    *,
+    name: str | None = None,
+    skip: Sequence[str] = (),
+    run: Sequence[str] = (),
+    options: Options = None,
+    keep: Sequence[str] = (),
+) -> Products | list[Products]:
+    """Combine calibrated images of one field into a mosaic (stage 3, imaging).
+
+    Parameters
+    ----------
+    exposures : sequence of models and paths, or path
+        The cal images; or one, or a level-3 association. Paths are opened one at a time.
+    name : str, optional
+        Root of the product names; by default the association's product name, or the first image's root.
+    skip, run, keep : sequence of str
+        As for `detector1`.
+    options : mapping
+        As for `detector1`.
+
+    Returns
+    -------
+    Products
+        ``i2d``; a list of Products for an association of several products.
+    """
+    choices: dict[str, Any] = {"skip": skip, "run": run, "options": options, "keep": keep}
+    if _is_association(exposures):
+        asn = associations.load(exposures)  # type: ignore[arg-type]
+        made = [_image3(Exposures(p.of("science")), name or p.name, **choices) for p in asn.products]
+        return made if len(made) > 1 else made[0]
+    several = isinstance(exposures, Sequence) and not isinstance(exposures, str)
+    return _image3(Exposures(exposures if several else [exposures]), name, **choices)  # type: ignore[arg-type, list-item]
+
+
+def _image3(exposures: Exposures, name: str | None, **choices: Any) -> Products:
+    if not len(exposures):
+        raise InputError("image3 was given no exposures.")
+    first = _opened("image3", exposures[0], ImageModel, "cal images")
+    with collecting_log() as log:
+        plan = make_plan("image3", IMAGE3, first, **choices)
+        result, kept = walk(plan, exposures)
+    made = {} if plan.left_out["resample"] else {"i2d": result}
+    return Products("image3", _named(made, first, name or ""), kept=kept, log=tuple(log))
+
+
+_PIPELINES: dict[str, Callable[..., Any]] = {f.__name__: f for f in (detector1, guider, image2, image3)}
+PIPELINE_NAMES = tuple(_PIPELINES)
+_STARTS: dict[type, str] = {RampModel: "detector1", GuiderRawModel: "guider", ImageModel: "image2", CubeModel: "image2"}
+
+
+def find_pipeline(name: str) -> Callable[..., Any]:
+    """Return the pipeline of that name, or raise `ParameterError` with the nearest one."""
+    if name not in _PIPELINES:
+        raise ParameterError(f"there is no pipeline {name!r}.{nearest(name, _PIPELINES)} There are: {', '.join(_PIPELINES)}.")
+    return _PIPELINES[name]
+
+
+def _opened(pipeline: str, source: Any, wanted: type | tuple[type, ...], words: str) -> Any:
+    """Open the input of a pipeline and refuse what it does not start from, saying what does."""
+    model = models.open(source)
+    name = model.meta.filename or f"this {type(model).__name__}"
+    if not isinstance(model, wanted):
+        starts = _STARTS.get(type(model))
+        hint = f" {starts} starts from it." if starts and starts != pipeline else ""
+        raise WrongExposureError(f"{pipeline} starts from {words}; {name} is a {type(model).__name__}.{hint}")
+    chain = pipelines_for(model)
+    if pipeline not in chain:
+        raise WrongExposureError(f"{pipeline} is not for {exposure_type(model)} exposures ({name}); they go through {', '.join(chain)}.")
+    return model
+
+
+def _is_association(source: Any) -> bool:
+    return isinstance(source, str | os.PathLike) and Path(source).suffix in {".json", ".yaml", ".yml"}
+
+
+def _named(made: Mapping[str, Any], source: JwstDataModel, name: str = "") -> dict[str, Any]:
+    """Give each product the file name that it is saved under."""
+    root = name or source.meta.filename or "exposure.fits"
+    for suffix, model in made.items():
+        if model is not None:
+            model.meta.filename = product_name(root, suffix)
+    return dict(made)

@@ -1,0 +1,243 @@
+"""What a pipeline is about to do: which steps, with what, and why not the others. Checked before any pixel is touched."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any
+
+from stdatamodels.jwst.datamodels import JwstDataModel
+
+from jwnb import STEP_NAMES, record, settings
+from jwnb.errors import InputError, ParameterError
+from jwnb.models import Exposures
+from jwnb.parameters import nearest
+from jwnb.step import Step, find_step, pipeline_defaults, products_in, share
+
+__all__ = ["Entry", "Plan", "make_plan", "walk"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a pipeline's order: a step, and whether it runs unless asked otherwise.
+
+    ``status`` is the attribute of ``meta.cal_step`` for a step that jwnb does not have yet.
+    """
+
+    name: str
+    on: bool = True
+    status: str | None = None
+
+    @property
+    def exists(self) -> bool:
+        """Whether jwnb has the step."""
+        return self.name in STEP_NAMES
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The order of one run: for each step the reason for leaving it out ("" = it runs) and its options."""
+
+    pipeline: str
+    order: tuple[Entry, ...]
+    left_out: Mapping[str, str]
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    keep: tuple[str, ...] = ()
+    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> list[Step]:
+        """The steps that run."""
+        return [find_step(e.name) for e in self.order if not self.left_out.get(e.name)]
+
+
+def make_plan(
+    pipeline: str,
+    order: Sequence[Entry],
+    exposure: JwstDataModel,
+    *,
+    skip: Sequence[str] = (),
+    run: Sequence[str] = (),
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    keep: Sequence[str] = (),
+    also_keep: Sequence[str] = (),
+    not_now: Mapping[str, str] | None = None,
+) -> Plan:
+    """Return the checked plan of one run; ``not_now`` gives the steps that this input does not go through, and why.
+
+    Raises
+    ------
+    ParameterError
+        An unknown step or option (the nearest name is given), a value out of range, a step that is not there yet.
+    InputError
+        Keywords that the steps need are missing.
+    MissingReferenceError
+        A reference that should exist was not found.
+    """
+    skip, run, keep = (_names(what, value) for what, value in (("skip", skip), ("run", run), ("keep", keep)))
+    options = {name: dict(values) for name, values in (options or {}).items()}
+    from jwnb.references.parameters import pipeline_parameters
+
+    names = [e.name for e in order]
+    for where, given in (("skip", skip), ("run", run), ("options", tuple(options)), ("keep", keep)):
+        allowed = [*names, *also_keep] if where == "keep" else names
+        for name in given:
+            if name not in allowed:
+                raise ParameterError(
+                    f"{pipeline}: {where} names {name!r}, which is no step of it.{nearest(name, allowed)} Its steps: {', '.join(names)}."
+                )
+    if both := set(skip) & (set(run) | set(options)):
+        raise ParameterError(f"{pipeline}: {', '.join(sorted(both))} is both left out and asked for; choose one.")
+    defaults = pipeline_parameters(exposure, pipeline)
+    left_out = {e.name: _why_left_out(e, skip, (*run, *options), defaults.get(e.name, {})) for e in order} | dict(not_now or {})
+    plan = Plan(pipeline, tuple(_for_this(order, exposure)), left_out, options, keep, defaults)
+    _check(plan, exposure)
+    return plan
+
+
+def walk(plan: Plan, model: Any, *, catch: Mapping[str, str] | None = None) -> tuple[Any, dict[str, Any]]:
+    """Run the steps of a plan one after the other.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to do.
+    model : JwstDataModel or Exposures
+        What the first step is given.
+    catch : mapping, optional
+        Step → label: what goes into that step is held on to under the label.
+
+    Returns
+    -------
+    result
+        What the last step gave. A record of several models (`RampFit`) goes through the later steps model by model.
+    kept : dict
+        The results of the steps named in ``plan.keep``, and what was caught.
+    """
+    kept: dict[str, Any] = {}
+    waiting: list[dict[str, Any]] = []
+    with _progress(plan) as advance, pipeline_defaults(plan.defaults):
+        for entry in plan.order:
+            if not isinstance(model, Exposures):
+                model, waiting = marked(model, waiting), []
+            if catch and entry.name in catch:
+                kept[catch[entry.name]] = model
+            if why := plan.left_out.get(entry.name):
+                waiting.append(_skipped(entry, why))
+                continue
+            advance(entry.name)
+            model = _applied(find_step(entry.name), model, plan.options.get(entry.name, {}))
+            if waiting:
+                _put_before_last(model, waiting)
+                waiting = []
+            if entry.name in plan.keep:
+                kept[entry.name] = model
+    return marked(model, waiting), kept
+
+
+def _applied(made: Step, model: Any, options: Mapping[str, Any]) -> Any:
+    if not is_dataclass(model) or isinstance(model, JwstDataModel):
+        return made.function(model, **options)
+    parts = {f.name: getattr(model, f.name) for f in fields(model)}
+    return replace(model, **{n: made.function(p, **options) for n, p in parts.items() if isinstance(p, made.takes)})
+
+
+def _put_before_last(result: Any, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Write entries of steps left out before several exposures became one, where they belong: before the step that did."""
+    for product in products_in(result):
+        *earlier, last = record.node(product)["ledger"]
+        record.remember(product, "ledger", [*earlier, *map(dict, entries), last])
+
+
+def marked(result: Any, entries: Sequence[Mapping[str, Any]]) -> Any:
+    """Return `result` with the entries of steps that did not run in its ledger; what is passed stays as it is."""
+    if not entries:
+        return result
+    if isinstance(result, JwstDataModel):
+        result = share(result)
+    for product in products_in(result):
+        for made in entries:
+            if made["keyword"] in product.schema["properties"]["meta"]["properties"]["cal_step"]["properties"]:
+                setattr(product.meta.cal_step, made["keyword"], made["status"])
+            record.write(product, made)
+    return result
+
+
+def _why_left_out(entry: Entry, skip: Sequence[str], asked: Sequence[str], defaults: Mapping[str, Any]) -> str:
+    if entry.name in asked and not entry.exists:
+        raise ParameterError(f"{entry.name} is not in this version of jwnb, so it cannot be switched on.")
+    if not entry.exists:
+        return "not in this version of jwnb" + ("" if entry.on else "; off by default")
+    if entry.name in skip:
+        return "left out by the caller (skip=)"
+    if entry.name in asked:
+        return ""
+    if "skip" in defaults:
+        return f"switched off by {defaults['skip'].source}" if defaults["skip"].value else ""
+    return "" if entry.on else "off by default; name it in run= or options= to switch it on"
+
+
+def _names(what: str, value: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise ParameterError(f"{what}={value!r}: give a tuple of step names, e.g. {what}=({value!r},).")
+    return tuple(value)
+
+
+def _for_this(order: Sequence[Entry], exposure: JwstDataModel) -> Iterator[Entry]:
+    """Yield the steps that are for this exposure; the first decides by the exposure, not by its product's type."""
+    for entry in order:
+        if not entry.exists or find_step(entry.name).why_not(exposure) is None:
+            yield entry
+
+
+def _check(plan: Plan, exposure: JwstDataModel) -> None:
+    from jwnb.references.resolver import prefetch, resolve
+
+    missing: dict[str, list[str]] = {}
+    for made in plan.steps:
+        known = {p.name: p for p in made.parameters}
+        for name, value in plan.options.get(made.name, {}).items():
+            if name not in known:
+                raise ParameterError(
+                    f"{plan.pipeline}: {made.name} has no option {name!r}.{nearest(name, known)} It has: {', '.join(known)}."
+                )
+            if known[name].reference is None:
+                known[name].check(value, where=f"{plan.pipeline}, {made.name}")
+        for keyword in made.missing(exposure):
+            missing.setdefault(keyword, []).append(made.name)
+    if missing:
+        wanted = "; ".join(f"{keyword} (for {', '.join(steps)})" for keyword, steps in missing.items())
+        raise InputError(
+            f"{plan.pipeline}: {exposure.meta.filename or 'the exposure'} lacks {wanted}. Set them in the header and run again."
+        )
+    needed = [(p.reference.reftype, plan.options.get(s.name, {}).get(p.name)) for s in plan.steps for p in s.references if p.reference]
+    prefetch(exposure, sorted({reftype for reftype, given in needed if given is None}))
+    for reftype, given in needed:
+        resolve(exposure, reftype, given)
+
+
+def _skipped(entry: Entry, why: str) -> dict[str, Any]:
+    keyword = entry.status or (find_step(entry.name).status if entry.exists else None) or entry.name
+    return record.entry(entry.name, "SKIPPED", reason=why, keyword=keyword)
+
+
+@contextlib.contextmanager
+def _progress(plan: Plan) -> Iterator[Callable[[str], None]]:
+    """Give a function that moves the pipeline's one progress bar to the next step."""
+    from tqdm import auto
+
+    shown = settings.get("progress")
+    in_notebook = "notebook" in auto.tqdm.__mro__[1].__module__
+    bar = auto.tqdm(total=len(plan.steps), desc=plan.pipeline, leave=False, disable=(None if not in_notebook else False) if shown else True)
+    done = 0
+
+    def advance(name: str) -> None:
+        nonlocal done
+        bar.update(1 if done else 0)
+        bar.set_postfix_str(name)
+        done += 1
+
+    try:
+        yield advance
+        bar.update(max(0, len(plan.steps) - bar.n))
+    finally:
+        bar.close()
