@@ -380,8 +380,8 @@ def _opened_references(made: Step, resolved: Mapping[str, Any], exposure: JwstDa
         assert marker is not None
         answer = resolved[marker.reftype]
         if answer.applicable:
-            opener = lazy_reference if marker.lazy else open_reference
-            opened[parameter.name] = opener(answer, _model_classes(parameter.type)[0][0], exposure)
+            opener = lazy_reference if marker.lazy else functools.partial(open_reference, whole=marker.whole)
+            opened[parameter.name] = opener(answer, _model_classes(parameter.type)[0], exposure)
         elif marker.optional:
             opened[parameter.name] = None
         else:

@@ -1,0 +1,103 @@
+"""Cutouts are subarrays, and the runner gives the pixels of the whole."""
+
+import numpy as np
+import pytest
+from helpers import make_ramp
+from stdatamodels.jwst.datamodels import RampModel
+
+import jwnb
+from jwnb.errors import FrameScopeError, ParameterError
+from jwnb.step import STEPS, halo, share, step
+
+
+@pytest.fixture
+def ramp():
+    ny, nx = 20, 30
+    data = np.arange(2 * 3 * ny * nx, dtype=np.float32).reshape(2, 3, ny, nx)
+    model = make_ramp(data, **{"subarray.xstart": 101, "subarray.ystart": 201})
+    model.zeroframe = data[:, 0]
+    model.meta.wcsinfo.crpix1 = 15.0
+    return model
+
+
+@pytest.fixture
+def steps():
+    before = dict(STEPS)
+    calls = []
+
+    @step("blur", scope=halo(1))
+    def blur(ramp: RampModel) -> RampModel:
+        """Add the neighbours above and below."""
+        padded = np.pad(ramp.data, [(0, 0), (0, 0), (1, 1), (0, 0)])
+        out = share(ramp)
+        out.data = ramp.data + padded[..., 2:, :] + padded[..., :-2, :]
+        return out
+
+    @step("level", scope="frame")
+    def level(ramp: RampModel, *, by: float = 1.0) -> RampModel:
+        """Subtract the mean of the frame."""
+        calls.append(by)
+        out = share(ramp)
+        out.data = ramp.data - np.float32(by) * ramp.data.mean()
+        return out
+
+    @step("row_mean", scope="rows")
+    def row_mean(ramp: RampModel) -> RampModel:
+        """Subtract the mean of each row."""
+        out = share(ramp)
+        out.data = ramp.data - ramp.data.mean(axis=-1, keepdims=True)
+        return out
+
+    yield calls
+    STEPS.clear()
+    STEPS.update(before)
+
+
+def test_a_cutout_says_where_it_lies(ramp):
+    piece = jwnb.cutout(ramp, x=(4, 10), y=(2, 5))
+    assert piece.data.shape == (2, 3, 3, 6)
+    assert np.shares_memory(piece.data, ramp.data)
+    assert piece.groupdq.shape == piece.data.shape
+    assert piece.zeroframe.shape == (2, 3, 6)
+    place = piece.meta.subarray
+    assert (place.xstart, place.ystart, place.xsize, place.ysize) == (105, 203, 6, 3)
+    assert piece.meta.wcsinfo.crpix1 == 11.0
+    assert ramp.meta.subarray.xstart == 101
+    assert ramp.data.shape == (2, 3, 20, 30)
+
+
+@pytest.mark.parametrize("x", [(4, 4), (-1, 4), (0, 31), (5, 2)])
+def test_a_rectangle_outside_the_array_is_refused(ramp, x):
+    with pytest.raises(ParameterError, match=r"cutout x=.*≤ 30"):
+        jwnb.cutout(ramp, x=x)
+
+
+@pytest.mark.parametrize("names", [("blur",), ("blur", "blur"), ("level", "blur"), ("blur", "level", "blur", "row_mean"), ("row_mean", "blur")])
+@pytest.mark.parametrize(("x", "y"), [((4, 10), (5, 9)), ((0, 3), (0, 2)), ((27, 30), (18, 20)), (None, (3, 4))])
+def test_a_piece_has_the_pixels_of_the_whole(ramp, steps, names, x, y):
+    whole = ramp
+    for name in names:
+        whole = STEPS[name].function(whole)
+    piece = jwnb.Runner(ramp, names)(x=x, y=y)
+    rows, columns = slice(*y), slice(*(x or (None,)))
+    np.testing.assert_array_equal(piece.data, whole.data[..., rows, columns])
+    assert piece.meta.subarray.xstart == 101 + (x or (0,))[0]
+
+
+def test_what_needs_the_frame_runs_once_until_its_options_change(ramp, steps):
+    runner = jwnb.Runner(ramp, ("level", "blur"))
+    runner(x=(0, 5))
+    runner(x=(5, 10))
+    assert steps == [1.0]
+    runner(x=(5, 10), options={"level": {"by": 0.5}})
+    assert steps == [1.0, 0.5]
+
+
+def test_a_cutout_alone_cannot_go_through_a_frame_step(ramp, steps):
+    with pytest.raises(FrameScopeError):
+        STEPS["level"].function(jwnb.cutout(ramp, x=(0, 5)))
+
+
+def test_options_for_a_step_that_is_not_run_are_refused(ramp, steps):
+    with pytest.raises(ParameterError, match="Did you mean 'blur'"):
+        jwnb.Runner(ramp, ("blur",), options={"blurr": {}})
