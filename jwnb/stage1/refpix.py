@@ -1,0 +1,320 @@
+"""Remove the drifts that the reference pixels show."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from stdatamodels.jwst.datamodels import RampModel
+
+from jwnb import dq
+from jwnb.kernels.refpix import clipped_means, running_median, subtract_separable
+from jwnb.step import Param, SkipStep, note, share, step
+
+__all__ = ["ReferenceSignals", "reference_signals", "refpix", "subtract_signals"]
+
+DETECTOR = 2048  # rows and columns of a near-infrared detector
+BORDER = 4  # width of its frame of reference pixels
+AMPLIFIER = 512  # columns that one amplifier reads
+# NIRSpec subarrays away from the detector's edges: the outer columns (as the archive turns the image) stand in.
+EDGELESS = frozenset({"SUB512", "SUB512S", "SUB32"})
+BLOCK = 64 << 20  # bytes of reference pixels gathered at a time
+
+
+@dataclass(frozen=True)
+class ReferenceSignals:
+    """What the reference pixels say of each frame; it is the same along rows or along columns.
+
+    Parameters
+    ----------
+    along_y : ndarray of float64, shape (nints, ngroups, ny)
+        To subtract from every pixel of a row, in DN.
+    along_x : ndarray of float64, shape (nints, ngroups, nx)
+        To subtract from every pixel of a column, in DN.
+    """
+
+    along_y: np.ndarray
+    along_x: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Options:
+    """The options of `refpix`, the window's height as what it holds on either side of its centre."""
+
+    odd_even: bool
+    sides: bool
+    half: int
+    side_gain: float
+    limit: float
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """Frames seen as the detector read them: slow axis first, with the detector's row and column of each index."""
+
+    data: np.ndarray  # (nints, ngroups, ny, nx), as stored
+    good: np.ndarray  # (nrows, ncolumns), as read
+    fast_is_x: bool
+    rows: np.ndarray
+    columns: np.ndarray
+    options: _Options
+
+    @property
+    def parity(self) -> np.ndarray:
+        """Class of each column: its parity on the detector, or 0 where that does not matter."""
+        return self.columns % 2 if self.options.odd_even else np.zeros_like(self.columns)
+
+    def gather(self, block: slice, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Return these pixels of a block of integrations, all frames along the first axis."""
+        at = (rows, columns) if self.fast_is_x else (columns, rows)
+        found = self.data[(block, slice(None), *at)]
+        return np.ascontiguousarray(found.reshape(-1, *found.shape[2:]))
+
+    def blocks(self, npixels: int) -> Iterator[slice]:
+        """Yield slices of integrations, so that a long time series does not need all its reference pixels at once."""
+        nints, ngroups = self.data.shape[:2]
+        size = max(1, BLOCK // max(1, ngroups * npixels * self.data.itemsize))
+        for start in range(0, nints, size):
+            yield slice(start, start + size)
+
+
+def _not_for(model: RampModel) -> str | None:
+    """Say why the reference pixels of an exposure are not read as those of a near-infrared detector."""
+    if model.meta.instrument.name == "MIRI":
+        return "MIRI's reference pixels lie between the columns and are not handled yet"
+    if max(model.data.shape[-2:]) > DETECTOR:
+        return "the reference pixels of NIRSpec's IRS2 readout are not handled yet"
+    if getattr(model.meta.subarray, "multistripe_reads1", None) is not None:
+        return "the reference pixels of multistripe readouts are not handled yet"
+    return None
+
+
+@step(
+    "refpix",
+    scope="frame",
+    status="refpix",
+    exposures=_not_for,
+    needs=("meta.subarray.xstart", "meta.subarray.ystart", "meta.subarray.fastaxis", "meta.subarray.slowaxis"),
+)
+def refpix(
+    ramp: RampModel,
+    *,
+    odd_even_columns: bool = True,
+    use_side_ref_pixels: bool = True,
+    side_smoothing_length: Annotated[int, Param(min=1, max=2 * DETECTOR - 1, unit="rows")] = 11,
+    side_gain: float = 1.0,
+    siglimit: Annotated[float, Param(min=0, exclusive=True, unit="sigma")] = 3.0,
+) -> RampModel:
+    """Subtract from every frame what its reference pixels show: offsets of the amplifiers and drifts along the rows.
+
+    Full frames, and subarrays read through four amplifiers: for each amplifier (and parity of columns) the clipped means of
+    the reference pixels at the bottom and at the top of the detector are averaged and subtracted; then the running medians of
+    the pixels at both sides are averaged and subtracted row by row. Other subarrays: the clipped mean of all pixels flagged
+    REFERENCE_PIXEL (for each parity). DO_NOT_USE pixels are left out. ZEROFRAME is treated the same way.
+
+    Parameters
+    ----------
+    ramp : RampModel
+        Counts in DN of a near-infrared detector, ``data`` of shape (nints, ngroups, ny, nx).
+    odd_even_columns : bool
+        Treat odd and even columns of the detector separately.
+    use_side_ref_pixels : bool
+        Use the reference pixels at the sides too (full frames and four amplifiers).
+    side_smoothing_length : int
+        Height of the window of the running median; an even number counts as the next odd one.
+    side_gain : float
+        Factor on what the pixels at the sides show.
+    siglimit : float
+        Limit of the clipping below and above the mean.
+
+    Returns
+    -------
+    RampModel
+        Same shape and unit; DQ unchanged. An amplifier without good reference pixels (in one of the parities) keeps its
+        values. SKIPPED where there is no good reference pixel at all, or the subarray does not fit on the detector.
+
+    Notes
+    -----
+    Manual, refpix: near-infrared full frame and subarray (rows B-74, B-76).
+    """
+    options = _Options(odd_even_columns, use_side_ref_pixels, side_smoothing_length // 2, side_gain, siglimit)
+    out = share(ramp)
+    out.data = subtract_signals(ramp.data, _signals(ramp, ramp.data, options))
+    if ramp.meta.exposure.zero_frame and ramp.zeroframe is not None:
+        first = ramp.zeroframe[:, np.newaxis]
+        out.zeroframe = subtract_signals(first, _signals(ramp, first, options), keep_zero=True)[:, 0]
+    return out
+
+
+def reference_signals(
+    ramp: RampModel,
+    *,
+    odd_even_columns: bool = True,
+    use_side_ref_pixels: bool = True,
+    side_smoothing_length: int = 11,
+    side_gain: float = 1.0,
+    siglimit: float = 3.0,
+) -> ReferenceSignals:
+    """Return what the reference pixels of a whole exposure say, without subtracting it.
+
+    Only the reference pixels are read, and the result is small: blocks of rows can be corrected with it later.
+
+    Parameters
+    ----------
+    ramp : RampModel
+        As for `refpix`.
+    odd_even_columns, use_side_ref_pixels, side_smoothing_length, side_gain, siglimit
+        As for `refpix`.
+
+    Returns
+    -------
+    ReferenceSignals
+
+    Raises
+    ------
+    SkipStep
+        There is no good reference pixel, or the subarray does not fit on the detector.
+    """
+    options = _Options(odd_even_columns, use_side_ref_pixels, side_smoothing_length // 2, side_gain, siglimit)
+    return _signals(ramp, ramp.data, options)
+
+
+def subtract_signals(data: np.ndarray, signals: ReferenceSignals, *, keep_zero: bool = False) -> np.ndarray:
+    """Subtract reference-pixel signals from an array.
+
+    Parameters
+    ----------
+    data : ndarray of float32, shape (nints, ngroups, ny, nx)
+        The frames, or a block of their rows (with `signals` of the same rows).
+    signals : ReferenceSignals
+        What to subtract.
+    keep_zero : bool
+        Leave pixels that are exactly 0, as ZEROFRAME marks bad ones.
+
+    Returns
+    -------
+    ndarray of float32, shape of `data`
+    """
+    frames = np.ascontiguousarray(data, np.float32).reshape(-1, *data.shape[2:])
+    along_y, along_x = (np.ascontiguousarray(s.reshape(-1, s.shape[-1])) for s in (signals.along_y, signals.along_x))
+    return subtract_separable(frames, along_y, along_x, keep_zero).reshape(data.shape)
+
+
+def _signals(ramp: RampModel, data: np.ndarray, options: _Options) -> ReferenceSignals:
+    """Return the signals of `data`, which lies on the detector as the ramp does."""
+    frames = _frames(ramp, data, options)
+    full = min(ramp.data.shape[-2:]) == DETECTOR
+    along_rows = np.zeros((*data.shape[:2], frames.rows.size))
+    if full or ramp.meta.exposure.noutputs == 4:
+        if not _has_border(frames):
+            raise SkipStep("there are no good reference pixels")
+        along_columns = _amplifier_signal(frames, full=full)
+        if options.sides:
+            along_rows = options.side_gain * _side_signal(frames, along_columns)
+    else:
+        along_columns = _single_output_signal(frames, _flagged(ramp))
+    return ReferenceSignals(along_rows, along_columns) if frames.fast_is_x else ReferenceSignals(along_columns, along_rows)
+
+
+def _frames(ramp: RampModel, data: np.ndarray, options: _Options) -> _Frames:
+    where = ramp.meta.subarray
+    ny, nx = data.shape[-2:]
+    x, y = where.xstart - 1 + np.arange(nx), where.ystart - 1 + np.arange(ny)
+    if min(x[0], y[0]) < 0 or max(x[-1], y[-1]) >= DETECTOR:
+        raise SkipStep(f"the subarray (columns {x[0] + 1} to {x[-1] + 1}, rows {y[0] + 1} to {y[-1] + 1}) does not fit on the detector")
+    fast_is_x = abs(where.fastaxis) == 1
+    fast, slow = (x, y) if fast_is_x else (y, x)
+    good = (ramp.pixeldq & dq.PIXEL["DO_NOT_USE"]) == 0
+    return _Frames(
+        data,
+        good if fast_is_x else good.T,
+        fast_is_x,
+        rows=slow if where.slowaxis > 0 else DETECTOR - 1 - slow,
+        columns=fast if where.fastaxis > 0 else DETECTOR - 1 - fast,
+        options=options,
+    )
+
+
+def _edges(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices whose rows (or columns) of the detector are reference pixels, at its start and at its end."""
+    return np.flatnonzero(positions < BORDER), np.flatnonzero(positions >= DETECTOR - BORDER)
+
+
+def _has_border(frames: _Frames) -> bool:
+    rows, columns = (np.concatenate(_edges(p)) for p in (frames.rows, frames.columns))
+    return bool(frames.good[rows].any() or (frames.options.sides and frames.good[:, columns].any()))
+
+
+def _flagged(ramp: RampModel) -> np.ndarray:
+    """Return which pixels of a subarray are reference pixels."""
+    flagged = (ramp.pixeldq & dq.PIXEL["REFERENCE_PIXEL"]) != 0
+    if ramp.meta.subarray.name in EDGELESS:
+        flagged[:, :BORDER] = True
+        flagged[:, -BORDER:] = True
+    return flagged
+
+
+def _class_means(frames: _Frames, rows: np.ndarray, columns: np.ndarray, classes: np.ndarray, nclasses: int) -> np.ndarray:
+    """Return the clipped mean of each class of pixels in each frame, shape (nints, ngroups, nclasses)."""
+    order = np.argsort(classes, kind="stable")
+    starts = np.searchsorted(classes[order], np.arange(nclasses + 1))
+    means = np.empty((*frames.data.shape[:2], nclasses))
+    for block in frames.blocks(rows.size):
+        pixels = frames.gather(block, rows[order], columns[order])
+        means[block] = clipped_means(pixels, starts, float(frames.options.limit)).reshape(-1, *means.shape[1:])
+    return means
+
+
+def _average(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the mean of both, or the one that is there, or NaN."""
+    return np.where(np.isnan(first), second, np.where(np.isnan(second), first, 0.5 * (first + second)))
+
+
+def _amplifier_signal(frames: _Frames, *, full: bool) -> np.ndarray:
+    """Return the signal of each column from the rows of reference pixels, shape (nints, ngroups, ncolumns)."""
+    amplifier, parity = frames.columns // AMPLIFIER, frames.parity
+    edges = _edges(frames.rows)
+    found = [np.nonzero(frames.good[edge]) for edge in edges]
+    rows = np.concatenate([edge[r] for edge, (r, _) in zip(edges, found, strict=True)])
+    columns = np.concatenate([c for _, c in found])
+    edge = np.repeat([0, 1], [c.size for _, c in found])
+    means = _class_means(frames, rows, columns, (2 * amplifier[columns] + parity[columns]) * 2 + edge, 16)
+    means = means.reshape(*means.shape[:2], 4, 2, 2)
+    signal = _average(means[..., 0], means[..., 1])
+    if not frames.options.odd_even:
+        signal[..., 1] = signal[..., 0]
+    missing = np.isnan(signal).any(axis=-1)
+    if bad := [a for a in np.unique(amplifier) if missing[..., a].any()]:
+        names = ", ".join("ABCD"[a] for a in bad)
+        note(f"amplifier {names}: no good reference pixels above and below, so its offset stays", degraded=full)
+    signal[missing] = 0.0
+    return signal[..., amplifier, parity]
+
+
+def _side_signal(frames: _Frames, along_columns: np.ndarray) -> np.ndarray:
+    """Return the signal of each row from the columns of reference pixels, shape (nints, ngroups, nrows)."""
+    order = np.argsort(frames.rows)
+    sides = []
+    for columns in _edges(frames.columns):
+        signal = np.full((*frames.data.shape[:2], frames.rows.size), np.nan)
+        if frames.good[:, columns].any():
+            good = np.ascontiguousarray(frames.good[np.ix_(order, columns)])
+            for block in frames.blocks(order.size * columns.size):
+                pixels = frames.gather(block, order[:, np.newaxis], columns)
+                offsets = np.ascontiguousarray(along_columns[block][..., columns].reshape(-1, columns.size))
+                medians = running_median(pixels, offsets, good, frames.options.half, int(frames.rows[order[0]]), DETECTOR)
+                signal[block][..., order] = medians.reshape(-1, *signal.shape[1:])
+        sides.append(signal)
+    return np.nan_to_num(_average(*sides))
+
+
+def _single_output_signal(frames: _Frames, flagged: np.ndarray) -> np.ndarray:
+    """Return the signal of each column from all reference pixels of a subarray, shape (nints, ngroups, ncolumns)."""
+    rows, columns = np.nonzero((flagged if frames.fast_is_x else flagged.T) & frames.good)
+    parity = frames.parity
+    if columns.size == 0:
+        raise SkipStep("the subarray has no good reference pixels")
+    if missing := set(np.unique(parity)) - set(parity[columns]):
+        which = "odd" if 1 in missing else "even"
+        raise SkipStep(f"no {which} column of the detector has a good reference pixel; odd_even_columns=False uses them all together")
+    return np.nan_to_num(_class_means(frames, rows, columns, parity[columns], 2)[..., parity])
