@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +33,19 @@ WHAT_TO_SET = (
 _NOT_ASKED_BY = ("meta.cal_step", "meta.ref_file", "meta.jwnb", "meta.calibration_software", "meta.data_processing", "meta.wcs")
 _NOT_ASKED = frozenset({"meta.filename", "meta.date", "meta.model_type", "meta.cal_logs"})
 
+# What the client is configured by; it writes others of its variables itself.
+_CONFIGURATION = (
+    "CRDS_PATH", "CRDS_PATH_SINGLE", "CRDS_MAPPATH", "CRDS_REFPATH", "CRDS_CFGPATH", "CRDS_SERVER_URL", "CRDS_CONTEXT",
+    "CRDS_OBSERVATORY", "CRDS_MODE", "CRDS_READONLY_CACHE",
+)  # fmt: skip
+
 _lock = threading.RLock()
-_environment: tuple[tuple[str, str], ...] | None = None
+_environment: tuple[str | None, ...] | None = None
 _known: dict[tuple[Any, ...], "Answers"] = {}
 _MAX_KNOWN = 256
+# Context asked for -> (until when not to ask again, the message): looking for a server that is not there takes long.
+_unreachable: dict[str | None, tuple[float, str]] = {}
+_PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,8 @@ def best_references(exposure: JwstDataModel, reftypes: Sequence[str], context: s
         _follow_environment()
         key = (context, _selecting(parameters))
         known = _known.get(key)
-        missing = tuple(t for t in reftypes if known is None or t not in known.found)
+        # A type that was not found is asked again: its file may have come into the cache since.
+        missing = tuple(t for t in reftypes if known is None or isinstance(known.found.get(t, ""), str))
         if known is None or missing:
             fresh = _ask(parameters, missing, context)
             known = Answers(fresh.context, {**(known.found if known else {}), **fresh.found})
@@ -107,7 +118,7 @@ def fetch(uri: str, context: str | None = None) -> Path:
 
             path = Path(crds.locate_file(name, OBSERVATORY))
             if not path.is_file():
-                api.dump_references(crds.get_context_name(OBSERVATORY, context), [name])
+                api.dump_references(_context(context), [name])
         if not path.is_file():
             raise MissingReferenceError(f"{uri} is not in the CRDS cache ({path.parent}) and the server did not give it. {WHAT_TO_SET}")
         return path
@@ -115,12 +126,12 @@ def fetch(uri: str, context: str | None = None) -> Path:
 
 def _ask(parameters: dict[str, Any], reftypes: tuple[str, ...], context: str | None) -> Answers:
     """Ask the client; the caller holds the lock."""
+    used = _context(context)
     with _client("CRDS cannot be asked for references") as said:
         import crds
         from crds.client import api
+        from crds.core.exceptions import CrdsError
 
-        used = crds.get_context_name(OBSERVATORY, context)
-        _check_context(used)
         # With no type the client would answer for all that the instrument has.
         names = crds.getrecommendations(parameters, reftypes=list(reftypes), context=context, observatory=OBSERVATORY) if reftypes else {}
         found: dict[str, Path | str | None] = {}
@@ -133,21 +144,41 @@ def _ask(parameters: dict[str, Any], reftypes: tuple[str, ...], context: str | N
                 found[reftype] = name.removeprefix("NOT FOUND").strip()
             else:
                 wanted[reftype] = name
-        paths = api.cache_references(used, wanted, parameters=parameters)
-    for reftype, name in wanted.items():
-        path = Path(paths[reftype])
-        found[reftype] = path if path.is_file() else f"{name} was chosen and is not in the cache ({path.parent}) {' '.join(said)}".strip()
+        paths = {reftype: Path(crds.locate_file(name, OBSERVATORY)) for reftype, name in wanted.items()}
+        absent = {reftype: name for reftype, name in wanted.items() if not paths[reftype].is_file()}
+        if absent:
+            try:
+                api.cache_references(used, absent, parameters=parameters)
+            except (CrdsError, OSError) as error:
+                said.append(str(error))
+    for reftype, path in paths.items():
+        why = "; ".join(dict.fromkeys(said)).rstrip(".")
+        found[reftype] = path if path.is_file() else f"{path.name} was chosen, but is not in the cache ({path.parent}) and was not downloaded: {why}"
     return Answers(used, found)
 
 
-def _check_context(name: str) -> None:
-    """Raise before the client tries, with a traceback on the screen, to download a context with no server to ask."""
-    from crds.client import api
-    from crds.core import config
+def _context(asked: str | None) -> str:
+    """Return the name of the context to use, remembering for a while that it could not be found out."""
+    until, message = _unreachable.get(asked, (0.0, ""))
+    if time.monotonic() < until:
+        raise MissingReferenceError(message)
+    try:
+        with _client("CRDS cannot be asked for references"):
+            import crds
+            from crds.client import api
+            from crds.core import config
 
-    path = config.locate_mapping(name)
-    if "serverless" in api.get_crds_server() and not os.path.exists(path):
-        raise MissingReferenceError(f"the CRDS context {name} is not in the cache ({os.path.dirname(path)}), and no server is set. {WHAT_TO_SET}")
+            name = str(crds.get_context_name(OBSERVATORY, asked))
+            path = config.locate_mapping(name)
+            # Without a server the client would try all the same, and put a traceback on the screen.
+            if "serverless" in api.get_crds_server() and not os.path.exists(path):
+                raise MissingReferenceError(
+                    f"the CRDS context {name} is not in the cache ({os.path.dirname(path)}), and no server is set. {WHAT_TO_SET}"
+                )
+    except MissingReferenceError as error:
+        _unreachable[asked] = time.monotonic() + _PATIENCE_S, str(error)
+        raise
+    return name
 
 
 def _selecting(parameters: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
@@ -160,16 +191,17 @@ def _selecting(parameters: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
 def _follow_environment() -> None:
     """Forget what was asked under another configuration: the client reads the environment once, notebooks set it late."""
     global _environment
-    now = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("CRDS_")))
-    if now == _environment:
-        return
     if not _is_set_up():
         raise MissingReferenceError(f"CRDS is not set up: no cache and no server is known. {WHAT_TO_SET}")
-    _known.clear()
-    with _client("CRDS cannot be set up"):
-        from crds.client import api
-        from crds.core import utils
+    from crds.client import api
+    from crds.core import utils
 
+    now = tuple(os.environ.get(name) for name in _CONFIGURATION)
+    if now == _environment:
+        return
+    _known.clear()
+    _unreachable.clear()
+    with _client("CRDS cannot be set up"):
         utils.clear_function_caches()
         api.set_crds_server(os.environ.get("CRDS_SERVER_URL") or f"https://{OBSERVATORY}-serverless.stsci.edu")
     _environment = now

@@ -29,6 +29,7 @@ class _Extension:
     shape: tuple[int, ...]
     dtype: np.dtype | None  # None: scaled or compressed, so astropy has to read it
     offset: int
+    flip: int = 0  # the sign bit of unsigned numbers, which FITS stores shifted by half their range
 
 
 class LazyReference:
@@ -154,9 +155,8 @@ class LazyReference:
         flags = self.read("DQ", index).astype(np.uint32, copy=False)
         if self.path is None or "DQ_DEF" not in self._tables():
             return flags
-        with fits.open(self.path, memmap=True) as opened:
-            table = np.array(opened["DQ_DEF"].data)
-        return dynamic_mask(SimpleNamespace(dq=flags, dq_def=table), pixel)
+        with fits.open(self.path, memmap=False) as opened:
+            return dynamic_mask(SimpleNamespace(dq=flags, dq_def=opened["DQ_DEF"].data), pixel)
 
     def _tables(self) -> frozenset[str]:
         assert self.path is not None
@@ -235,19 +235,22 @@ def _layout(path: Path, mtime_ns: int, size: int) -> tuple[dict[str, _Extension]
 def _extension(number: int, hdu: Any, *, compressed: bool) -> _Extension:
     shape = tuple(hdu.shape)
     plain = not compressed and not isinstance(hdu, fits.CompImageHDU)
-    scaled = hdu.header.get("BSCALE", 1) != 1 or hdu.header.get("BZERO", 0) != 0
-    if not plain or scaled:
+    bitpix, zero = hdu.header["BITPIX"], hdu.header.get("BZERO", 0)
+    unsigned = bitpix in (16, 32) and zero == 2 ** (bitpix - 1)
+    if not plain or hdu.header.get("BSCALE", 1) != 1 or (zero != 0 and not unsigned):
         return _Extension(number, shape, None, 0)
     kinds = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
-    return _Extension(number, shape, np.dtype(kinds[hdu.header["BITPIX"]]), hdu.fileinfo()["datLoc"])
+    kind = kinds[bitpix].replace("i", "u") if unsigned else kinds[bitpix]
+    return _Extension(number, shape, np.dtype(kind), hdu.fileinfo()["datLoc"], int(zero) if unsigned else 0)
 
 
 def _read(path: Path, extension: _Extension, key: tuple[Any, ...]) -> np.ndarray:
     if extension.dtype is None:
-        # Scaled (an unsigned DQ) or compressed: astropy has to look at it.
+        # Scaled or compressed: astropy has to look at it.
         with fits.open(path, memmap=False, uint=True) as opened:
             return np.array(opened[extension.number].data[key])
-    return np.memmap(path, dtype=extension.dtype, mode="r", offset=extension.offset, shape=extension.shape)[key]
+    stored = np.memmap(path, dtype=extension.dtype, mode="r", offset=extension.offset, shape=extension.shape)[key]
+    return stored ^ extension.dtype.type(extension.flip) if extension.flip else stored
 
 
 def _key(index: Index, shape: tuple[int, ...], named: str) -> tuple[int | slice, ...]:

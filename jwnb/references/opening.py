@@ -67,7 +67,11 @@ cache = ReferenceCache()
 
 
 def open_reference(
-    resolved: Resolved, model_class: type[JwstDataModel] | Sequence[type[JwstDataModel]], exposure: JwstDataModel
+    resolved: Resolved,
+    model_class: type[JwstDataModel] | Sequence[type[JwstDataModel]],
+    exposure: JwstDataModel,
+    *,
+    whole: bool = False,
 ) -> JwstDataModel:
     """Open a reference and cut its arrays to the exposure's subarray.
 
@@ -79,6 +83,8 @@ def open_reference(
         What the step takes. Of several, the one that the file says it is.
     exposure : JwstDataModel
         The exposure, whose ``meta.subarray`` says where it lies.
+    whole : bool
+        Do not cut, and do not ask whether it covers the exposure.
 
     Returns
     -------
@@ -101,6 +107,10 @@ def open_reference(
         model = cache.open(resolved.path, classes)
     else:
         raise InputError(f"the {resolved.reftype} reference is not applicable, so it cannot be opened.")
+    if whole:
+        for what in ("instrument", "detector"):
+            _check_same(f"the {resolved.reftype} reference {resolved.name}", what, model.meta, exposure)
+        return model
     shapes = _shapes(model)
     cut = _cut(resolved, model.meta, shapes, exposure)
     return model if cut is None or cut.whole else _cut_model(model, cut, exposure)
