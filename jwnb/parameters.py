@@ -40,11 +40,14 @@ class Reference:
         The body gets None when there is none for the exposure (otherwise the step is SKIPPED).
     lazy : bool
         The body gets a `~jwnb.references.opening.LazyReference` and reads only what it needs.
+    whole : bool
+        The body gets the reference as it is, not cut to the exposure's subarray, and sees to that itself.
     """
 
     reftype: str
     optional: bool = False
     lazy: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,14 @@ from jwnb.models import Exposures, share
 from jwnb.parameters import Param, ParamInfo, Reference, nearest, parameter_table
 
 __all__ = [
-    "STEPS", "FailStep", "Halo", "Param", "Reference", "SkipStep", "Step", "describe", "find_step", "halo", "note", "share", "step",
+    "STEPS", "STEP_NAMES", "FailStep", "Halo", "Param", "Reference", "SkipStep", "Step", "describe", "find_step", "halo", "note", "share", "step",
 ]  # fmt: skip
+
+# In the order of the pipelines; each is a function of the package, `jwnb.<name>`.
+STEP_NAMES = (
+    "group_scale", "dq_init", "saturation", "ipc", "superbias", "refpix", "linearity", "dark_current", "jump", "ramp_fit",
+    "gain_scale", "guider_cds", "assign_wcs", "flat_field", "photom", "resample",
+)  # fmt: skip
 
 log = logging.getLogger("jwnb")
 _notes: ContextVar[list[str] | None] = ContextVar("jwnb_notes", default=None)
@@ -211,10 +217,10 @@ def find_step(name: str) -> Step:
     """Return the step of that name, or raise `ParameterError` with the nearest one."""
     import jwnb
 
-    if name not in STEPS and name in jwnb.STEP_NAMES:
+    if name not in STEPS and name in STEP_NAMES:
         getattr(jwnb, name)  # steps register when their module is imported, and modules are imported when needed
     if name not in STEPS:
-        raise ParameterError(f"there is no step {name!r}.{nearest(name, jwnb.STEP_NAMES)}")
+        raise ParameterError(f"there is no step {name!r}.{nearest(name, STEP_NAMES)}")
     return STEPS[name]
 
 
@@ -233,6 +239,11 @@ def describe(what: Any, model: JwstDataModel | models.PathLike | None = None) ->
     -------
     tuple of ParamInfo
     """
+    if isinstance(what, str) and what not in STEP_NAMES:
+        from jwnb.pipelines import PIPELINE_NAMES, find_pipeline
+
+        if what in PIPELINE_NAMES:
+            what = find_pipeline(what)
     if isinstance(what, str) or hasattr(what, "step"):
         made = find_step(what) if isinstance(what, str) else what.step
         if model is None:

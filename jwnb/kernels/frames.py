@@ -1,0 +1,110 @@
+"""One frame applied to every group of an exposure.
+
+Inputs may be parts of larger arrays; they are made contiguous first, so that each kernel is compiled once.
+"""
+
+import numpy as np
+from numba import prange
+from numpy.typing import NDArray
+
+from jwnb.kernels import parallel_jit
+
+__all__ = ["flag_groups", "subtract_from_groups", "subtract_from_valid"]
+
+
+def flag_groups(groupdq: NDArray[np.uint8], bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Add one frame of flags to every group.
+
+    Parameters
+    ----------
+    groupdq : NDArray[np.uint8]
+        Flags of shape (nints, ngroups, ny, nx).
+    bits : NDArray[np.uint8]
+        What to add, shape (ny, nx).
+
+    Returns
+    -------
+    NDArray[np.uint8]
+        A new array.
+    """
+    out = np.empty(groupdq.shape, dtype=np.uint8)
+    _flag_groups(np.ascontiguousarray(groupdq), np.ascontiguousarray(bits), out)
+    return out
+
+
+def subtract_from_groups(data: NDArray[np.float32], frame: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Subtract one frame from every group; NaN in the frame counts as zero.
+
+    Parameters
+    ----------
+    data : NDArray[np.float32]
+        Counts of shape (nints, ngroups, ny, nx).
+    frame : NDArray[np.float32]
+        What to subtract, shape (ny, nx).
+
+    Returns
+    -------
+    NDArray[np.float32]
+        A new array.
+    """
+    out = np.empty(data.shape, dtype=np.float32)
+    _subtract_from_groups(np.ascontiguousarray(data), np.ascontiguousarray(frame), out)
+    return out
+
+
+def subtract_from_valid(frames: NDArray[np.float32], frame: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Subtract one frame from every integration's zero frame, where it holds a value.
+
+    Parameters
+    ----------
+    frames : NDArray[np.float32]
+        Zero frames, shape (nints, ny, nx); exactly zero says that there is no value, and stays.
+    frame : NDArray[np.float32]
+        What to subtract, shape (ny, nx); NaN counts as zero.
+
+    Returns
+    -------
+    NDArray[np.float32]
+        A new array.
+    """
+    out = np.empty(frames.shape, dtype=np.float32)
+    _subtract_from_valid(np.ascontiguousarray(frames), np.ascontiguousarray(frame), out)
+    return out
+
+
+@parallel_jit
+def _flag_groups(groupdq, bits, out):
+    nints, ngroups, ny, nx = groupdq.shape
+    for y in prange(ny):
+        for i in range(nints):
+            for g in range(ngroups):
+                for x in range(nx):
+                    out[i, g, y, x] = groupdq[i, g, y, x] | bits[y, x]
+
+
+@parallel_jit
+def _subtract_from_groups(data, frame, out):
+    nints, ngroups, ny, nx = data.shape
+    for y in prange(ny):
+        row = np.empty(nx, dtype=np.float32)
+        for x in range(nx):
+            row[x] = np.float32(0.0) if np.isnan(frame[y, x]) else frame[y, x]
+        for i in range(nints):
+            for g in range(ngroups):
+                for x in range(nx):
+                    out[i, g, y, x] = data[i, g, y, x] - row[x]
+
+
+@parallel_jit
+def _subtract_from_valid(frames, frame, out):
+    nints, ny, nx = frames.shape
+    for y in prange(ny):
+        for i in range(nints):
+            for x in range(nx):
+                value = frames[i, y, x]
+                if value == np.float32(0.0):
+                    out[i, y, x] = np.float32(0.0)
+                elif np.isnan(frame[y, x]):
+                    out[i, y, x] = value
+                else:
+                    out[i, y, x] = value - frame[y, x]
