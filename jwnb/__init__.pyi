@@ -28,5 +28,6 @@ from .stage1.setup import group_scale as group_scale
 from .stage2.flat import flat_field as flat_field
 from .stage2.photom import photom as photom
 from .stage3.resample import resample as resample
+from .step import STEP_NAMES as STEP_NAMES
 from .step import describe as describe
 from .wcs.assign import assign_wcs as assign_wcs

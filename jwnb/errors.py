@@ -7,6 +7,7 @@ __all__ = [
     "JwnbError",
     "MissingFileError",
     "MissingReferenceError",
+    "NoScienceDataError",
     "ParameterError",
     "WrongExposureError",
 ]
@@ -22,6 +23,10 @@ class InputError(JwnbError, ValueError):
 
 class MissingFileError(JwnbError, FileNotFoundError):
     """A file that was named does not exist."""
+
+
+class NoScienceDataError(JwnbError, ValueError):
+    """The exposure holds nothing that the pipeline could make a product of; the command line exits with 64."""
 
 
 class ParameterError(JwnbError, ValueError):

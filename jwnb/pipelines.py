@@ -14,9 +14,9 @@ from jwnb.models import Exposures, PathLike, product_name, share
 from jwnb.parameters import nearest
 from jwnb.plan import Entry, make_plan, walk
 from jwnb.products import Products
-from jwnb.step import collecting_log
+from jwnb.step import Step, collecting_log, find_step
 
-__all__ = ["PIPELINE_NAMES", "detector1", "find_pipeline", "guider", "image2", "image3"]
+__all__ = ["PIPELINE_NAMES", "detector1", "find_pipeline", "guider", "image2", "image3", "steps_of"]
 
 Options = Mapping[str, Mapping[str, Any]] | None
 
@@ -231,6 +231,7 @@ def _image3(exposures: Exposures, name: str | None, **choices: Any) -> Products:
     return Products("image3", _named(made, first, name or ""), kept=kept, log=tuple(log))
 
 
+_ORDERS = {"detector1": NEAR_INFRARED, "guider": GUIDER, "image2": IMAGE2, "image3": IMAGE3}
 _PIPELINES: dict[str, Callable[..., Any]] = {f.__name__: f for f in (detector1, guider, image2, image3)}
 PIPELINE_NAMES = tuple(_PIPELINES)
 _STARTS: dict[type, str] = {RampModel: "detector1", GuiderRawModel: "guider", ImageModel: "image2", CubeModel: "image2"}
@@ -241,6 +242,12 @@ def find_pipeline(name: str) -> Callable[..., Any]:
     if name not in _PIPELINES:
         raise ParameterError(f"there is no pipeline {name!r}.{nearest(name, _PIPELINES)} There are: {', '.join(_PIPELINES)}.")
     return _PIPELINES[name]
+
+
+def steps_of(name: str) -> list[Step]:
+    """Return the steps of a pipeline that jwnb has, in order."""
+    find_pipeline(name)
+    return [find_step(entry.name) for entry in _ORDERS[name] if entry.exists]
 
 
 def _opened(pipeline: str, source: Any, wanted: type | tuple[type, ...], words: str) -> Any:

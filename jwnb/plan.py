@@ -7,11 +7,11 @@ from typing import Any
 
 from stdatamodels.jwst.datamodels import JwstDataModel
 
-from jwnb import STEP_NAMES, record, settings
+from jwnb import record, settings
 from jwnb.errors import InputError, ParameterError
 from jwnb.models import Exposures
 from jwnb.parameters import nearest
-from jwnb.step import Step, find_step, pipeline_defaults, products_in, share
+from jwnb.step import STEP_NAMES, Step, find_step, pipeline_defaults, products_in, share
 
 __all__ = ["Entry", "Plan", "make_plan", "walk"]
 
