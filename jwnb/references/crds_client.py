@@ -36,7 +36,6 @@ _NOT_ASKED = frozenset({"meta.filename", "meta.date", "meta.model_type", "meta.c
 # What the client is configured by; it writes others of its variables itself.
 _CONFIGURATION = (
     "CRDS_PATH", "CRDS_PATH_SINGLE", "CRDS_MAPPATH", "CRDS_REFPATH", "CRDS_CFGPATH", "CRDS_SERVER_URL", "CRDS_CONTEXT",
-    "CRDS_OBSERVATORY", "CRDS_MODE", "CRDS_READONLY_CACHE",
 )  # fmt: skip
 
 _lock = threading.RLock()
@@ -158,10 +157,11 @@ def _ask(parameters: dict[str, Any], reftypes: tuple[str, ...], context: str | N
 
 
 def _context(asked: str | None) -> str:
-    """Return the name of the context to use, remembering for a while that it could not be found out."""
+    """Return the name of the context to use, remembering for a while what took long and led to nothing."""
     until, message = _unreachable.get(asked, (0.0, ""))
     if time.monotonic() < until:
         raise MissingReferenceError(message)
+    started = time.monotonic()
     try:
         with _client("CRDS cannot be asked for references"):
             import crds
@@ -176,7 +176,8 @@ def _context(asked: str | None) -> str:
                     f"the CRDS context {name} is not in the cache ({os.path.dirname(path)}), and no server is set. {WHAT_TO_SET}"
                 )
     except MissingReferenceError as error:
-        _unreachable[asked] = time.monotonic() + _PATIENCE_S, str(error)
+        if time.monotonic() - started > 1:
+            _unreachable[asked] = time.monotonic() + _PATIENCE_S, str(error)
         raise
     return name
 

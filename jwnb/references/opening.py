@@ -111,8 +111,10 @@ def open_reference(
         for what in ("instrument", "detector"):
             _check_same(f"the {resolved.reftype} reference {resolved.name}", what, model.meta, exposure)
         return model
-    shapes = _shapes(model)
-    cut = _cut(resolved, model.meta, shapes, exposure)
+    if whole:
+        _check_same(f"the {resolved.reftype} reference {resolved.name}", "instrument", model.meta, exposure)
+        return model
+    cut = _cut(resolved, model.meta, _shapes(model), exposure)
     return model if cut is None or cut.whole else _cut_model(model, cut, exposure)
 
 

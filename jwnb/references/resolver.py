@@ -104,16 +104,22 @@ def prefetch(exposure: JwstDataModel, reftypes: Iterable[str]) -> dict[str, Reso
     """
     wanted = tuple(dict.fromkeys(reftype.lower() for reftype in reftypes))
     now = active()
-    if not now.offline:
-        asked = tuple(reftype for reftype in wanted if reftype not in now.overrides)
+    asked = () if now.offline else tuple(reftype for reftype in wanted if reftype not in now.overrides)
+    answers: crds_client.Answers | MissingReferenceError | None = None
+    if asked:
         try:
-            crds_client.best_references(exposure, asked, now.context)
+            answers = crds_client.best_references(exposure, asked, now.context)
         except MissingReferenceError as error:
-            return {t: resolve(exposure, t) if t in now.overrides else error for t in wanted}
+            answers = error
     found: dict[str, Resolved | MissingReferenceError] = {}
     for reftype in wanted:
         try:
-            found[reftype] = resolve(exposure, reftype)
+            if isinstance(answers, crds_client.Answers) and reftype in asked:
+                found[reftype] = _from_crds(reftype, answers)
+            elif isinstance(answers, MissingReferenceError) and reftype in asked:
+                found[reftype] = answers
+            else:
+                found[reftype] = resolve(exposure, reftype)
         except MissingReferenceError as error:
             found[reftype] = error
     return found

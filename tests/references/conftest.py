@@ -60,7 +60,7 @@ def _one_for_all(name: str) -> str:
 @pytest.fixture
 def no_crds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave no trace of CRDS in the environment."""
-    for name in ("PATH", "PATH_SINGLE", "SERVER_URL", "CONTEXT", "OBSERVATORY", "MODE", "READONLY_CACHE"):
+    for name in ("PATH", "PATH_SINGLE", "SERVER_URL", "CONTEXT"):
         monkeypatch.delenv(f"CRDS_{name}", raising=False)
     monkeypatch.setenv("CRDS_DEFAULT_CACHE", "/nowhere")
     for name in ("JWNB_OFFLINE_SET", "STPIPE_DISABLE_CRDS_STEPPARS"):

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -160,7 +161,7 @@ def test_the_client_says_nothing_on_the_screen(crds_cache, make_exposure, capfd,
     assert capfd.readouterr() == ("", "")
 
 
-# Real rules, with real headers where the rules know their values.
+# Real rules (of 2013 to 2015), with real headers of 2022.
 
 DATA = Path(os.environ.get("JWNB_TEST_DATA", Path(__file__).parents[3] / "shared/data"))
 
@@ -172,3 +173,45 @@ def real_rules(crds_cache):
     for mapping in (DATA / "crds_mappings").glob("jwst_*"):
         shutil.copy(mapping, crds_cache.folder / "mappings/jwst")
     return crds_cache
+
+
+@pytest.mark.parametrize(
+    ("product", "expected"),
+    [
+        (
+            "headers/jw01075001001_03105_00009_nrca2_uncal.fits",
+            {"superbias": "superbias_0002", "linearity": "linearity_0021", "distortion": None, "flat": "Unknown|not in"},
+        ),
+        ("headers/fgs_acq1_guider1.fits", {"mask": "mask_0002", "wcsregions": None, "dark": "Unknown reference type"}),
+        ("headers/fgs_acq1_guider2.fits", {"mask": "mask_0003", "wcsregions": None}),
+    ],
+)
+def test_real_rules_select_by_real_headers(real_rules, product, expected):
+    with RampModel(DATA / product) as exposure:
+        instrument = exposure.meta.instrument.name.lower()
+        for part in filter(None, expected.values()):
+            real_rules.add(f"jwst_{instrument}_{part}.fits")
+        with use(context="jwst_0061.pmap"):
+            found = prefetch(exposure, expected)
+
+    for reftype, part in expected.items():
+        if isinstance(found[reftype], MissingReferenceError):
+            assert re.search(part, str(found[reftype]))
+        elif part is None:
+            assert found[reftype].name == "N/A"
+        else:
+            assert found[reftype].name == f"crds://jwst_{instrument}_{part}.fits"
+
+
+def test_real_rules_select_for_other_exposures(real_rules, make_exposure):
+    for name in ("jwst_miri_dark_0034.fits", "jwst_miri_dark_0040.fits"):
+        real_rules.add(name)
+    exposure = make_exposure("MIRIMAGE", instrument="MIRI")
+    exposure.meta.exposure.readpatt = "FAST"
+    names = []
+    for subarray in ("SUB128", "FULL"):
+        exposure.meta.subarray.name = subarray
+        with use(context="jwst_0061.pmap"):
+            names.append(resolve(exposure, "dark").path.name)
+
+    assert names == ["jwst_miri_dark_0040.fits", "jwst_miri_dark_0034.fits"]
