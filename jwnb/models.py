@@ -27,6 +27,7 @@ SUFFIXES = (
     "x1d", "x1dints", "c1d", "cat", "segm", "phot", "whtlt", "psfstack", "psfalign", "psfsub", "ami-oi", "amimulti-oi",
     "aminorm-oi", "amilg", "trapsfilled", "wfscmb",
 )  # fmt: skip
+_FITS_BLOCK = 2880  # bytes
 _GUIDING = ("FGS_ID-IMAGE", "FGS_ID-STACK", "FGS_ACQ1", "FGS_ACQ2", "FGS_TRACK", "FGS_FINEGUIDE")
 
 
@@ -186,9 +187,16 @@ def _heavy_parts(tree: Any) -> Iterator[Any]:
 
 
 def _as_ramp(model: JwstDataModel) -> JwstDataModel:
-    if isinstance(model, Level1bModel):
-        return GuiderRawModel(model) if model.meta.exposure.type in _GUIDING else RampModel(model)
-    return model
+    """Return an uncal model as the ramp (or raw guide-star exposure) that the steps take; any other as it is."""
+    if not isinstance(model, Level1bModel):
+        return model
+    tree = dict(share(model).instance)
+    for name in ("data", "zeroframe", "refout"):
+        if name in tree:
+            tree[name] = np.asarray(tree[name], np.float32)
+    made = (GuiderRawModel if model.meta.exposure.type in _GUIDING else RampModel)(tree)
+    made.meta.model_type = type(made).__name__
+    return made
 
 
 def _open_fits(path: Path) -> JwstDataModel:
@@ -229,6 +237,8 @@ def _check_file(path: Path) -> None:
         with path.open("rb") as stream:
             if stream.read(9) != b"SIMPLE  =":
                 raise InputError(f"{path} is not a FITS file: it does not start with SIMPLE. Was a web page saved in its place?")
+        if size % _FITS_BLOCK:
+            raise InputError(f"{path} is truncated: its {size} bytes are not a whole number of FITS blocks. Download or copy it again.")
 
 
 def _check_whole(path: Path, hdus: fits.HDUList) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 from stdatamodels.jwst.datamodels import JwstDataModel
 
 from jwnb import models
+from jwnb.record import ledger
+from jwnb.step import products_in
 
 __all__ = ["Products"]
 
@@ -64,9 +66,7 @@ class Products:
     @property
     def ledger(self) -> list[dict[str, Any]]:
         """The ledger of the last product: every step, with its status and reason."""
-        from jwnb.record import ledger
-
-        last = [m for m in self._each().values() if isinstance(m, JwstDataModel)]
+        last = [m for m in self.named().values() if isinstance(m, JwstDataModel)]
         return ledger(last[-1]) if last else []
 
     def save(self, folder: models.PathLike = ".") -> list[Path]:
@@ -82,24 +82,23 @@ class Products:
         list of Path
             The files written.
         """
-        return [_write(content, Path(folder) / name) for name, content in self._each().items()]
+        return [models.save(model, Path(folder) / name) for name, model in self.named().items()]
 
-    def _each(self) -> dict[str, Any]:
-        """Return file name → content of everything that is saved."""
+    def named(self) -> dict[str, Any]:
+        """Return file name → model of everything that `save` writes."""
         named: dict[str, Any] = {}
-        for suffix, content in (*self.kept.items(), *self.made.items()):
-            for model in content if isinstance(content, list) else [content]:
-                from jwnb.step import products_in
-
-                for product in products_in(model):
-                    label = suffix if product is model else f"{suffix}_{len(named)}"
-                    name = models.product_name(product.meta.filename or "exposure.fits", label)
-                    named[product.meta.filename if suffix in self.made and product.meta.filename else name] = product
+        for model in self.made.values():
+            for product in products_in(model):
+                named[product.meta.filename] = product
+        for step, result in self.kept.items():
+            for number, product in enumerate(products_in(result)):
+                suffix = step if number == 0 else f"{step}{number}"
+                named[models.product_name(product.meta.filename or "exposure.fits", suffix)] = product
         return named
 
     def __repr__(self) -> str:
         lines = [f"<Products of {self.pipeline}>"]
-        lines += [f"  {name}: {type(model).__name__} {model.shape}" for name, model in self._each().items()]
+        lines += [f"  {name}: {type(model).__name__} {model.shape}" for name, model in self.named().items()]
         lines += [f"  {e['step']:<20} {e['status']:<9} {e['reason']}".rstrip() for e in self.ledger]
         return "\n".join(lines)
 
@@ -107,7 +106,3 @@ class Products:
         from jwnb.display.cards import products_card
 
         return products_card(self)
-
-
-def _write(content: Any, path: Path) -> Path:
-    return models.save(content, path)

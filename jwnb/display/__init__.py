@@ -1,1 +1,26 @@
-"""Display."""
+"""How models and products show themselves: notebook cards and figures."""
+
+from typing import Any
+
+__all__ = ["register"]
+
+
+def register(shell: Any) -> None:
+    """Let a running IPython show the standard models as cards.
+
+    The models are foreign classes, so this goes through IPython's formatter: no wrapper, no patching, no import of
+    stdatamodels before one is shown.
+    """
+
+    def card(model: Any) -> str:
+        from jwnb.display.cards import model_card
+
+        return model_card(model)
+
+    def text(model: Any, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's signature
+        from jwnb.display.cards import model_text
+
+        printer.text("…" if cycle else model_text(model))
+
+    shell.display_formatter.formatters["text/html"].for_type_by_name("stdatamodels.model_base", "DataModel", card)
+    shell.display_formatter.formatters["text/plain"].for_type_by_name("stdatamodels.model_base", "DataModel", text)
