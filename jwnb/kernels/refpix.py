@@ -99,8 +99,8 @@ def _reflected(row: int, height: int) -> int:
 
 
 @parallel_jit
-def running_median(values: np.ndarray, offsets: np.ndarray, good: np.ndarray, half: int, first_row: int, height: int) -> np.ndarray:
-    """Median of the good pixels of all columns within `half` rows of each row.
+def running_median(values: np.ndarray, offsets: np.ndarray, good: np.ndarray, length: int, first_row: int, height: int) -> np.ndarray:
+    """Median of the good pixels of all columns in a window of `length` rows about each row.
 
     Parameters
     ----------
@@ -110,8 +110,8 @@ def running_median(values: np.ndarray, offsets: np.ndarray, good: np.ndarray, ha
         Subtracted from the columns before.
     good : ndarray of bool, shape (nrows, ncolumns)
         Pixels to use.
-    half : int
-        The window holds ``2 * half + 1`` rows; less than `height`.
+    length : int
+        Rows of the window, which begins ``length // 2`` rows before; less than twice `height`.
     first_row, height : int
         Row of the detector that row 0 is, and the number of rows of the detector. Windows are reflected at the
         detector's edges; rows of the detector outside `values` are left out.
@@ -125,12 +125,12 @@ def running_median(values: np.ndarray, offsets: np.ndarray, good: np.ndarray, ha
     medians = np.empty((nframes, nrows), np.float64)
     for f in prange(nframes):
         # The window is kept in ascending order and slid: eight insertions and removals a row instead of a sort.
-        window = np.empty((2 * half + 1) * ncolumns, np.float64)
+        window = np.empty((length + 1) * ncolumns, np.float64)
         n = 0
-        for row in range(first_row - half, first_row + nrows + half):
-            leaving = row - 2 * half - 1
-            if leaving >= first_row - half:
-                y = _reflected(leaving, height) - first_row
+        start = first_row - length // 2
+        for row in range(start, start + nrows + length - 1):
+            if row - length >= start:
+                y = _reflected(row - length, height) - first_row
                 if 0 <= y < nrows:
                     for x in range(ncolumns):
                         value = values[f, y, x] - offsets[f, x]
@@ -142,7 +142,7 @@ def running_median(values: np.ndarray, offsets: np.ndarray, good: np.ndarray, ha
                     value = values[f, y, x] - offsets[f, x]
                     if good[y, x] and not np.isnan(value):
                         n = _insert(window, n, value)
-            centre = row - half - first_row
+            centre = row - (length - 1) - start
             if centre >= 0:
                 medians[f, centre] = 0.5 * (window[(n - 1) // 2] + window[n // 2]) if n > 0 else np.nan
     return medians

@@ -39,11 +39,11 @@ class ReferenceSignals:
 
 @dataclass(frozen=True)
 class _Options:
-    """The options of `refpix`, the window's height as what it holds on either side of its centre."""
+    """The options of `refpix`."""
 
     odd_even: bool
     sides: bool
-    half: int
+    length: int
     side_gain: float
     limit: float
 
@@ -68,7 +68,7 @@ class _Frames:
         """Return these pixels of a block of integrations, all frames along the first axis."""
         at = (rows, columns) if self.fast_is_x else (columns, rows)
         found = self.data[(block, slice(None), *at)]
-        return np.ascontiguousarray(found.reshape(-1, *found.shape[2:]))
+        return np.ascontiguousarray(found.reshape(found.shape[0] * found.shape[1], *found.shape[2:]))
 
     def blocks(self, npixels: int) -> Iterator[slice]:
         """Yield slices of integrations, so that a long time series does not need all its reference pixels at once."""
@@ -121,7 +121,7 @@ def refpix(
     use_side_ref_pixels : bool
         Use the reference pixels at the sides too (full frames and four amplifiers).
     side_smoothing_length : int
-        Height of the window of the running median; an even number counts as the next odd one.
+        Height of the window of the running median; an even window reaches one row further towards row 0 of the detector.
     side_gain : float
         Factor on what the pixels at the sides show.
     siglimit : float
@@ -137,7 +137,7 @@ def refpix(
     -----
     Manual, refpix: near-infrared full frame and subarray (rows B-74, B-76).
     """
-    options = _Options(odd_even_columns, use_side_ref_pixels, side_smoothing_length // 2, side_gain, siglimit)
+    options = _Options(odd_even_columns, use_side_ref_pixels, side_smoothing_length, side_gain, siglimit)
     out = share(ramp)
     out.data = subtract_signals(ramp.data, _signals(ramp, ramp.data, options))
     if ramp.meta.exposure.zero_frame and ramp.zeroframe is not None:
@@ -175,7 +175,7 @@ def reference_signals(
     SkipStep
         There is no good reference pixel, or the subarray does not fit on the detector.
     """
-    options = _Options(odd_even_columns, use_side_ref_pixels, side_smoothing_length // 2, side_gain, siglimit)
+    options = _Options(odd_even_columns, use_side_ref_pixels, side_smoothing_length, side_gain, siglimit)
     return _signals(ramp, ramp.data, options)
 
 
@@ -302,7 +302,7 @@ def _side_signal(frames: _Frames, along_columns: np.ndarray) -> np.ndarray:
             for block in frames.blocks(order.size * columns.size):
                 pixels = frames.gather(block, order[:, np.newaxis], columns)
                 offsets = np.ascontiguousarray(along_columns[block][..., columns].reshape(-1, columns.size))
-                medians = running_median(pixels, offsets, good, frames.options.half, int(frames.rows[order[0]]), DETECTOR)
+                medians = running_median(pixels, offsets, good, frames.options.length, int(frames.rows[order[0]]), DETECTOR)
                 signal[block][..., order] = medians.reshape(-1, *signal.shape[1:])
         sides.append(signal)
     return np.nan_to_num(_average(*sides))
