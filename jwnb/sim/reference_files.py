@@ -1,0 +1,261 @@
+"""Reference files that say of the simulated detector what is true of it, as a pinned offline set."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+from numpy.typing import NDArray
+from stdatamodels.jwst import datamodels as dm
+
+from jwnb.dq import PIXEL, pixel
+from jwnb.sim.detector import Electronics, Readout, ipc_kernels
+from jwnb.sim.geometry import Detector, Subarray, distortion_transform
+from jwnb.sim.optics import Bandpass, Blend, encircled_energy, point_spread, radius_enclosing
+from jwnb.sim.scene import ARCSEC2, pixel_areas
+
+__all__ = ["Calibration", "conversion", "flat_field", "write_manifest", "write_references"]
+
+USE_AFTER = "2015-01-01T00:00:00"
+DARK_LIMIT = 128 * 2**20  # bytes of single dark frames above which the dark has the exposure's own groups
+NOMINAL_GAIN = {"SHORT": 2.05, "LONG": 1.82}
+# Types that an imaging exposure of NIRCam asks for and that mean "leave it" here.
+NOT_APPLICABLE = (
+    "persat", "trapdensity", "trappars", "refpix", "sirskernel", "reset", "rscd", "emicorr", "pictureframe", "filteroffset",
+    "camera", "collimator", "disperser", "fore", "fpa", "ifufore", "ifupost", "ifuslicer", "msa", "ote", "regions",
+    "specwcs", "wavelengthrange", "fflat", "sflat", "dflat", "bkg", "wfssbkg", "pastasoss", "drizpars", "throughput",
+)  # fmt: skip
+# Types whose files have the subarray's shape, those that belong to a filter, and those whose files name an exposure type.
+WINDOWED = ("mask", "gain", "readnoise", "saturation", "superbias", "linearity", "dark", "flat")
+THROUGH_FILTER = ("flat", "photom", "distortion", "apcorr", "abvegaoffset")
+OF_EXPOSURE_TYPE = ("mask", "dark", "flat", "area", "photom", "apcorr", "distortion")
+# AB minus Vega magnitude at some wavelengths in µm
+AB_VEGA = ((0.70, 0.24), (0.90, 0.50), (1.15, 0.78), (1.50, 1.24), (2.00, 1.68), (2.77, 2.30), (3.56, 2.80), (4.42, 3.23), (5.0, 3.45))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """All that the reference files of one detector are made from."""
+
+    det: Detector
+    subarray: Subarray
+    band: Bandpass
+    electronics: Electronics
+    readout: Readout
+    areas: NDArray[np.float64]
+    ipc: bool
+
+    @property
+    def nominal_area(self) -> float:
+        """Solid angle of the pixel in the middle of the detector, arcsec²."""
+        return float(self.det.pixel_area(1023.5, 1023.5))
+
+
+def conversion(cal: Calibration) -> float:
+    """Return PHOTMJSR: MJy/sr for 1 DN/s in a flat-fielded pixel."""
+    per_second = cal.band.electrons_per_jansky * 1e6 * cal.nominal_area * ARCSEC2
+    return NOMINAL_GAIN[cal.det.channel] / per_second
+
+
+def flat_field(cal: Calibration) -> NDArray[np.float32]:
+    """Return the flat: what an even sky gives, so the pixels' areas and gains are in it. One on reference pixels."""
+    e = cal.electronics
+    flat = e.response * cal.areas / cal.nominal_area * NOMINAL_GAIN[cal.det.channel] / e.gain
+    return np.where(e.border, 1.0, flat).astype(np.float32)
+
+
+def write_references(folder: Path, cal: Calibration) -> list[dict[str, Any]]:
+    """Write the reference files of one detector.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to; it must exist.
+    cal : Calibration
+        The detector.
+
+    Returns
+    -------
+    list of dict
+        Entries for `write_manifest`.
+    """
+    entries = []
+    window = {"meta.instrument.name": "NIRCAM", "meta.instrument.detector": cal.det.name, "meta.subarray.name": cal.subarray.name}
+    optics = {"meta.instrument.filter": cal.band.filter, "meta.instrument.pupil": cal.band.pupil}
+    for reftype, model in _models(cal):
+        match = dict(window)
+        if reftype not in WINDOWED:
+            del match["meta.subarray.name"]
+        if reftype in THROUGH_FILTER:
+            match.update(optics)
+        if reftype == "dark" and model.meta.exposure.nframes != 1:
+            match["meta.exposure.readpatt"] = cal.readout.pattern
+        suffix = "asdf" if reftype in ("distortion", "abvegaoffset") else "fits"
+        parts = ["jwst_nircam", reftype, cal.det.name, *([cal.subarray.name] if "meta.subarray.name" in match else [])]
+        parts += [cal.band.name] if "meta.instrument.filter" in match else []
+        name = "_".join(parts).lower() + f"_practice.{suffix}"
+        _describe(model, reftype, cal)
+        model.save(os.fspath(folder / name))
+        model.close()
+        entries.append({"reftype": reftype, "file": name, "match": match})
+    if not cal.ipc:
+        entries.append({"reftype": "ipc", "file": "N/A", "match": window})
+    return entries
+
+
+def write_manifest(folder: Path, entries: list[dict[str, Any]], *, name: str) -> Path:
+    """Write `manifest.json`, which makes a folder of reference files a pinned offline set.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the files.
+    entries : list of dict
+        From `write_references`, of every detector; the types that do not apply to NIRCam images are added.
+    name : str
+        What the set is for.
+
+    Returns
+    -------
+    Path
+        The manifest.
+    """
+    absent = [{"reftype": t, "file": "N/A", "match": {"meta.instrument.name": "NIRCAM"}} for t in NOT_APPLICABLE]
+    manifest = {
+        "format": "jwnb-offline-set", "version": 1, "name": name, "context": "jwnb_practice_0001.pmap",
+        "references": [*entries, *absent],
+    }  # fmt: skip
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def _models(cal: Calibration) -> Iterator[tuple[str, dm.JwstDataModel]]:
+    """Make the models one after the other, so that only one is in memory."""
+    e = cal.electronics
+    nothing = np.zeros(e.gain.shape, np.uint32)
+    yield "mask", dm.MaskModel(dq=_bad_pixels(e))
+    yield "gain", dm.GainModel(data=e.gain)
+    # The step that reads it takes the noise of the difference of two frames.
+    yield "readnoise", dm.ReadnoiseModel(data=e.read_noise * np.float32(np.sqrt(2)))
+    yield "saturation", dm.SaturationModel(data=e.saturation, dq=np.where(e.border, PIXEL["NO_SAT_CHECK"], 0).astype(np.uint32))
+    yield "superbias", dm.SuperBiasModel(data=e.bias, dq=nothing, err=np.full(e.gain.shape, 0.5, np.float32))
+    yield "linearity", dm.LinearityModel(coeffs=e.coeffs, dq=nothing)
+    if cal.ipc:
+        yield "ipc", dm.IPCModel(data=ipc_kernels()[1])
+    yield "dark", _dark(cal)
+    unusable = pixel("NO_FLAT_FIELD", "DO_NOT_USE")
+    yield "flat", dm.FlatModel(
+        data=flat_field(cal), err=np.full(e.gain.shape, 0.001, np.float32), dq=np.where(e.border, unusable, 0).astype(np.uint32)
+    )
+    # Of the whole frame, whatever the subarray: readers cut it without asking where it starts.
+    frame = pixel_areas(cal.det, cal.det.subarray("FULL"))
+    yield "area", _with_area(dm.PixelAreaModel(data=(frame / cal.nominal_area).astype(np.float32)), cal)
+    yield "photom", _photom(cal)
+    yield "distortion", dm.DistortionModel(model=distortion_transform(cal.det), input_units=u.pix, output_units=u.arcsec)
+    yield "apcorr", _aperture_correction(cal)
+    yield "abvegaoffset", _vega_offset(cal)
+
+
+def _bad_pixels(e: Electronics) -> NDArray[np.uint32]:
+    dq = np.zeros(e.gain.shape, np.uint32)
+    dq[e.border] |= PIXEL["REFERENCE_PIXEL"]
+    dq[e.dead] |= pixel("DEAD", "LOW_QE", "DO_NOT_USE")
+    dq[e.hot] |= PIXEL["HOT"]
+    dq[e.hot & (e.dark > 10)] |= PIXEL["DO_NOT_USE"]
+    return dq
+
+
+def _dark(cal: Calibration) -> dm.DarkModel:
+    """Return the dark: single frames while they are small, else groups like the exposure's."""
+    e, r = cal.electronics, cal.readout
+    rate = e.dark / e.gain
+    single = r.frames * rate.nbytes <= DARK_LIMIT
+    if single:
+        seconds = r.frame_time * np.arange(1, r.frames + 1)
+    else:
+        seconds = r.group_time * np.arange(r.ngroups) + r.frame_time * (r.nframes + 1) / 2
+    data = np.empty((seconds.size, *rate.shape), np.float32)
+    for plane, t in zip(data, seconds, strict=True):
+        np.multiply(rate, np.float32(t), out=plane)
+    model = dm.DarkModel(data=data, dq=np.where(e.hot, PIXEL["HOT"], 0).astype(np.uint32))
+    x = model.meta.exposure
+    x.nframes, x.groupgap = (1, 0) if single else (r.nframes, r.groupgap)
+    x.ngroups, x.nints, x.frame_time, x.readpatt = seconds.size, 1, r.frame_time, "RAPID" if single else r.pattern
+    x.group_time = r.frame_time if single else r.group_time
+    return model
+
+
+def _photom(cal: Calibration) -> dm.NrcImgPhotomModel:
+    row = (cal.band.filter, cal.band.pupil, conversion(cal), 0.01 * conversion(cal))
+    kind = [("filter", "S12"), ("pupil", "S12"), ("photmjsr", "<f4"), ("uncertainty", "<f4")]
+    return _with_area(dm.NrcImgPhotomModel(phot_table=np.array([row], dtype=kind)), cal)
+
+
+def _with_area(model: Any, cal: Calibration) -> Any:
+    model.meta.photometry.pixelarea_steradians = cal.nominal_area * ARCSEC2
+    model.meta.photometry.pixelarea_arcsecsq = cal.nominal_area
+    return model
+
+
+def _aperture_correction(cal: Calibration) -> dm.NrcImgApcorrModel:
+    """Return the apertures that hold half to four fifths of a star, and what their light must be multiplied by."""
+    psf = point_spread(cal.band, cal.det)
+    seen = Blend(psf.weight, psf.covariance + np.array([1 / 12, 1 / 12, 0.0]))
+    sky_in, sky_out = (radius_enclosing((cal.band.name, cal.det.name), share) for share in (0.93, 0.96))
+    sky = (encircled_energy(seen, sky_out) - encircled_energy(seen, sky_in)) / (sky_out**2 - sky_in**2)
+    rows = []
+    for share in (0.5, 0.6, 0.7, 0.8):
+        radius = radius_enclosing((cal.band.name, cal.det.name), share)
+        inside = encircled_energy(seen, radius) - sky * radius**2
+        rows.append((cal.band.filter, cal.band.pupil, share, radius, 1 / inside, sky_in, sky_out))
+    kind = [("filter", "S12"), ("pupil", "S15"), *((n, "<f4") for n in ("eefraction", "radius", "apcorr", "skyin", "skyout"))]
+    return dm.NrcImgApcorrModel(apcorr_table=np.array(rows, dtype=kind))
+
+
+def _vega_offset(cal: Calibration) -> dm.ABVegaOffsetModel:
+    wavelength, offset = zip(*AB_VEGA, strict=True)
+    value = np.interp(cal.band.pivot, wavelength, offset)
+    model = dm.ABVegaOffsetModel()
+    model.abvega_offset = Table(
+        {"filter": [cal.band.filter], "pupil": [cal.band.pupil], "abvega_offset": np.array([value], np.float32)}
+    )
+    return model
+
+
+def _describe(model: Any, reftype: str, cal: Calibration) -> None:
+    """Fill in what every reference file must say, and the flags it uses."""
+    meta = model.meta
+    meta.reftype, meta.author, meta.pedigree, meta.useafter = reftype, "jwnb practice data", "DUMMY", USE_AFTER
+    meta.description = f"Simulated {reftype} of {cal.det.name} for practice observations"
+    meta.instrument.name, meta.instrument.detector = "NIRCAM", cal.det.name
+    meta.instrument.channel, meta.instrument.module = cal.det.channel, cal.det.module
+    if reftype in OF_EXPOSURE_TYPE:
+        meta.exposure.type = "NRC_IMAGE"
+    if reftype in THROUGH_FILTER:
+        meta.instrument.filter, meta.instrument.pupil = cal.band.filter, cal.band.pupil
+    if reftype == "distortion":
+        meta.title = "NIRCam distortion"
+        meta.instrument.p_pupil, meta.instrument.p_filter = f"{cal.band.pupil}|", f"{cal.band.filter}|"
+        meta.exposure.p_exptype = "NRC_IMAGE|"
+    if reftype in ("superbias", "readnoise"):
+        meta.exposure.readpatt = "ANY"
+    if reftype in WINDOWED:
+        s = cal.subarray
+        meta.subarray.name, meta.subarray.fastaxis, meta.subarray.slowaxis = s.name, cal.det.fastaxis, cal.det.slowaxis
+        meta.subarray.xstart, meta.subarray.ystart, meta.subarray.xsize, meta.subarray.ysize = s.xstart, s.ystart, s.xsize, s.ysize
+    if model.hasattr("dq"):
+        model.dq_def = _flag_definitions(model.dq, model.get_dtype("dq_def"))
+
+
+def _flag_definitions(dq: NDArray[np.uint32], dtype: Any) -> NDArray[np.void]:
+    """Return the DQ_DEF table of the flags in an array; DO_NOT_USE stands in every one."""
+    used = int(np.bitwise_or.reduce(dq, axis=None)) | 1
+    names = [name for name, bit in PIXEL.items() if bit and used & int(bit)]
+    rows = [(k, 1 << k, name, name.replace("_", " ").capitalize()) for k, name in enumerate(names)]
+    return np.array(rows, dtype=dtype)
