@@ -105,4 +105,4 @@ def _of_exposure(reference: GainModel | ReadnoiseModel, exposure: GuiderRawModel
     if exposure.meta.exposure.type == "FGS_ID-STACK" and not frame.contains(wanted):
         note(f"the strips of FGS_ID-STACK are not where they lie on the detector: the mean {reftype} is used")
         return np.full(wanted.shape, np.mean(reference.data), dtype=np.float32)
-    return cut_for(frame, wanted, lambda: f"the {reftype} reference").of(reference.data)
+    return cut_for(frame, exposure, lambda: f"the {reftype} reference").of(reference.data)
