@@ -26,7 +26,8 @@ from jwnb.models import Exposures, share
 from jwnb.parameters import Param, ParamInfo, Reference, nearest, parameter_table
 
 __all__ = [
-    "STEPS", "STEP_NAMES", "FailStep", "Halo", "Param", "Reference", "SkipStep", "Step", "describe", "find_step", "halo", "note", "share", "step",
+    "STEPS", "STEP_NAMES", "FailStep", "Halo", "Param", "Reference", "SkipStep", "Step",
+    "describe", "find_step", "halo", "note", "share", "step",
 ]  # fmt: skip
 
 # In the order of the pipelines; each is a function of the package, `jwnb.<name>`.

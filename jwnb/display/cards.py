@@ -100,7 +100,7 @@ def _style() -> str:
 
 
 def _title(model: Any) -> str:
-    name = model.meta.filename
+    name = model.instance.get("meta", {}).get("filename")
     return f"{type(model).__name__}{f' {name}' if name else ''}"
 
 
@@ -136,7 +136,8 @@ def _step_row(entry: dict[str, Any]) -> tuple[str, str, str, str]:
 
 
 def _arrays(model: Any) -> list[tuple[str, str, str, str]]:
-    units = {"data": model.meta.bunit_data, "err": model.meta.bunit_err}
+    meta = model.instance.get("meta", {})
+    units = {"data": meta.get("bunit_data"), "err": meta.get("bunit_err")}
     rows = []
     for name in model.instance:
         array = in_memory(model, name)
@@ -179,12 +180,14 @@ def _references(model: Any) -> list[tuple[str, str]]:
 
 
 def _sky(model: Any) -> list[tuple[str, str]]:
-    meta = model.meta
+    meta = model.instance.get("meta", {})  # reference models have other nodes, so nothing is taken for granted
+    target, info = meta.get("target", {}), meta.get("wcsinfo", {})
+    area = meta.get("photometry", {}).get("pixelarea_arcsecsq")
     facts = [
-        ("target", meta.target.catalog_name or meta.target.proposer_name),
-        ("reference point", _degrees(meta.wcsinfo.ra_ref, meta.wcsinfo.dec_ref)),
-        ("footprint", meta.wcsinfo.s_region),
-        ("pixel area", f"{meta.photometry.pixelarea_arcsecsq:.6g} arcsec²" if meta.photometry.pixelarea_arcsecsq else None),
+        ("target", target.get("catalog_name") or target.get("proposer_name")),
+        ("reference point", _degrees(info.get("ra_ref"), info.get("dec_ref"))),
+        ("footprint", info.get("s_region")),
+        ("pixel area", f"{area:.6g} arcsec²" if area else None),
     ]
     return [(name, str(value)) for name, value in facts if value]
 

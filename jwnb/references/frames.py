@@ -9,6 +9,7 @@ import numpy as np
 from stdatamodels.jwst.datamodels import JwstDataModel
 
 from jwnb.errors import InputError, MissingReferenceError
+from jwnb.references.stripes import DETECTOR_LINES, is_striped, stripe_lines
 
 __all__ = ["Cut", "Frame", "cut_for", "exposure_frame", "full_frame", "reference_frame"]
 
@@ -55,20 +56,43 @@ class Cut:
         The part, as indices of such an array.
     whole : bool
         Whether the part is all of it.
+    lines : ndarray of int, optional
+        Of a striped readout, the lines along the slow axis within `rows` and `columns`; two-dimensional for superstripes.
+    slow : {-1, -2}
+        The slow axis.
     """
 
     frame: Frame
     rows: slice
     columns: slice
     whole: bool
+    lines: np.ndarray | None = None
+    slow: int = -2
 
     def applies(self, shape: tuple[int, ...]) -> bool:
         """Whether an array of a shape is of the reference's frame."""
         return len(shape) >= 2 and shape[-2:] == self.frame.shape
 
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the part of an array of a shape."""
+        if self.whole or not self.applies(shape):
+            return shape
+        plane = [self.rows.stop - self.rows.start, self.columns.stop - self.columns.start]
+        if self.lines is None:
+            return *shape[:-2], *plane
+        plane[self.slow] = self.lines.shape[-1]
+        return *shape[:-2], *self.lines.shape[:-1], *plane
+
     def of(self, array: np.ndarray) -> np.ndarray:
-        """Return the part of an array, as a view; an array of another frame is returned as it is."""
-        return array if self.whole or not self.applies(array.shape) else array[..., self.rows, self.columns]
+        """Return the part of an array: a view, or a copy of a striped one; an array of another frame as it is."""
+        if self.whole or not self.applies(array.shape):
+            return array
+        part = array[..., self.rows, self.columns]
+        if self.lines is None:
+            return part
+        taken = np.take(part, self.lines, axis=self.slow)
+        # Superstripes come before rows and columns.
+        return np.moveaxis(taken, -2, -3) if self.lines.ndim == 2 and self.slow == -1 else taken
 
 
 def full_frame(instrument: str | None) -> Frame:
@@ -126,21 +150,35 @@ def reference_frame(meta: Any, shapes: list[tuple[int, ...]], exposure: Frame) -
     return exposure if exposure.shape in planes else None
 
 
-def cut_for(reference: Frame, exposure: Frame, describe: Callable[[], str]) -> Cut:
+def cut_for(reference: Frame, exposure: JwstDataModel, describe: Callable[[], str]) -> Cut:
     """Return the part of a reference's arrays that an exposure needs.
 
     Raises
     ------
     MissingReferenceError
         The exposure's subarray is not inside the reference's.
+    InputError
+        The exposure does not say where it lies.
     """
-    if not reference.contains(exposure):
+    wanted = exposure_frame(exposure)
+    subarray = exposure.meta.subarray
+    lines = stripe_lines(subarray) if is_striped(subarray) else None
+    slow = -1 if lines is not None and abs(subarray.slowaxis) == 1 else -2
+    if lines is not None:
+        # Along the slow axis the lines say which; all of the detector is needed there.
+        along_x = slow == -1
+        wanted = Frame(
+            1 if along_x else wanted.xstart, wanted.ystart if along_x else 1,
+            DETECTOR_LINES if along_x else wanted.xsize, wanted.ysize if along_x else DETECTOR_LINES,
+        )  # fmt: skip
+    if not reference.contains(wanted):
         raise MissingReferenceError(
-            f"{describe()} does not cover the exposure: it has {reference}, the exposure {exposure}. "
+            f"{describe()} does not cover the exposure: it has {reference}, the exposure {wanted}. "
             "Pass a reference of the same subarray or of the full frame."
         )
-    y0, x0 = exposure.ystart - reference.ystart, exposure.xstart - reference.xstart
-    return Cut(reference, slice(y0, y0 + exposure.ysize), slice(x0, x0 + exposure.xsize), reference == exposure)
+    y0, x0 = wanted.ystart - reference.ystart, wanted.xstart - reference.xstart
+    rows, columns = slice(y0, y0 + wanted.ysize), slice(x0, x0 + wanted.xsize)
+    return Cut(reference, rows, columns, reference == wanted and lines is None, lines, slow)
 
 
 def _stated(subarray: Any) -> Frame | None:

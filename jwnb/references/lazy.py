@@ -101,10 +101,7 @@ class LazyReference:
             Extension (``"SCI"``) or attribute (``"data"``).
         """
         own = self._own_shape(name)
-        if self.cut is None or not self.cut.applies(own):
-            return own
-        rows, columns = self.cut.rows, self.cut.columns
-        return *own[:-2], rows.stop - rows.start, columns.stop - columns.start
+        return own if self.cut is None else self.cut.shape(own)
 
     def shapes(self) -> list[tuple[int, ...]]:
         """Return the shapes of all arrays as they are in the reference, the primary one first."""
@@ -134,12 +131,11 @@ class LazyReference:
             There is no such array, or no such plane.
         """
         key = _key(index, self._own_shape(name), f"{name} of {self.name}")
-        if self.cut is not None and not self.cut.whole and self.cut.applies(self._own_shape(name)):
-            key = (*key, Ellipsis, self.cut.rows, self.cut.columns)
         if self.model is not None:
-            return self._array(name)[key]
+            planes = self._array(name)[key]
+            return planes if self.cut is None else self.cut.of(planes)
         assert self.path is not None
-        part = _read(self.path, self._extensions[self._hdu(name)], key)
+        part = _read(self.path, self._extensions[self._hdu(name)], key, self.cut)
         return np.ascontiguousarray(part, dtype=np.float32 if part.dtype.kind == "f" else part.dtype.newbyteorder("="))
 
     def dq(self, index: Index = None) -> np.ndarray:
@@ -244,12 +240,14 @@ def _extension(number: int, hdu: Any, *, compressed: bool) -> _Extension:
     return _Extension(number, shape, np.dtype(kind), hdu.fileinfo()["datLoc"], int(zero) if unsigned else 0)
 
 
-def _read(path: Path, extension: _Extension, key: tuple[Any, ...]) -> np.ndarray:
+def _read(path: Path, extension: _Extension, key: tuple[Any, ...], cut: Cut | None) -> np.ndarray:
     if extension.dtype is None:
         # Scaled or compressed: astropy has to look at it.
         with fits.open(path, memmap=False, uint=True) as opened:
-            return np.array(opened[extension.number].data[key])
-    stored = np.memmap(path, dtype=extension.dtype, mode="r", offset=extension.offset, shape=extension.shape)[key]
+            planes = np.asarray(opened[extension.number].data)[key]
+            return np.array(planes if cut is None else cut.of(planes))
+    planes = np.memmap(path, dtype=extension.dtype, mode="r", offset=extension.offset, shape=extension.shape)[key]
+    stored = np.asarray(planes if cut is None else cut.of(planes))
     return stored ^ extension.dtype.type(extension.flip) if extension.flip else stored
 
 

@@ -102,7 +102,7 @@ def open_reference(
     """
     classes = (model_class,) if isinstance(model_class, type) else tuple(model_class)
     if resolved.model is not None:
-        model = resolved.model if isinstance(resolved.model, classes) else _converted(resolved, classes)
+        model = _given_model(resolved, classes)
     elif resolved.path is not None:
         model = cache.open(resolved.path, classes)
     else:
@@ -145,8 +145,7 @@ def lazy_reference(
     """
     classes = (model_class,) if isinstance(model_class, type) else tuple(model_class)
     if resolved.model is not None:
-        model = resolved.model if isinstance(resolved.model, classes) else _converted(resolved, classes)
-        lazy = LazyReference.of_model(model, resolved.name)
+        lazy = LazyReference.of_model(_given_model(resolved, classes), resolved.name)
     elif resolved.path is not None:
         lazy = LazyReference.of_file(resolved.path, classes, resolved.name)
     else:
@@ -185,12 +184,39 @@ def _open(path: Path, classes: Sequence[type[JwstDataModel]]) -> JwstDataModel:
     from jwnb.references.lazy import chosen_class
 
     try:
-        return chosen_class(path, classes)(str(path))
+        model = chosen_class(path, classes)(str(path))
+        _make_native(model.instance)
+        return model
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"the reference {path} cannot be read as a {classes[0].__name__}: {error}") from error
 
 
-def _converted(resolved: Resolved, classes: Sequence[type[JwstDataModel]]) -> JwstDataModel:
+def _make_native(tree: Any) -> None:
+    """Put the arrays of a file that was just read into the machine's byte order, in place: kernels take no other."""
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, part in items:
+        if isinstance(part, np.ndarray) and part.dtype.names is None and not part.dtype.isnative:
+            tree[key] = _native(part)
+        else:
+            _make_native(part)
+
+
+def _native(array: np.ndarray) -> np.ndarray:
+    order = array.dtype.newbyteorder("=")
+    return array.byteswap(inplace=True).view(order) if array.flags.writeable else array.astype(order)
+
+
+def _given_model(resolved: Resolved, classes: tuple[type[JwstDataModel], ...]) -> JwstDataModel:
+    """Return the model that the caller gave, of a class that the step takes and in the machine's byte order."""
+    model = resolved.model if isinstance(resolved.model, classes) else _converted(resolved, classes)
+    foreign = [a for a in arrays_of(model.instance) if a.dtype.names is None and not a.dtype.isnative]
+    if not foreign:
+        return model
+    parts = {id(array): array for array in arrays_of(model.instance)}
+    return model.copy(memo=parts | {id(array): array.astype(array.dtype.newbyteorder("=")) for array in foreign})
+
+
+def _converted(resolved: Resolved, classes: tuple[type[JwstDataModel], ...]) -> JwstDataModel:
     """Take a model of a more general class for what the step wants; refuse one of another kind."""
     model = resolved.model
     wanted = next((c for c in classes if issubclass(c, type(model))), None)
@@ -212,12 +238,11 @@ def _cut(resolved: Resolved, meta: Any, shapes: list[tuple[int, ...]], exposure:
     _check_same(named, "instrument", meta, exposure)
     if all(len(shape) < 2 for shape in shapes):
         return None
-    wanted = exposure_frame(exposure)
-    frame = reference_frame(meta, shapes, wanted)
+    frame = reference_frame(meta, shapes, exposure_frame(exposure))
     if frame is None:
         return None
     _check_same(named, "detector", meta, exposure)
-    return cut_for(frame, wanted, lambda: named)
+    return cut_for(frame, exposure, lambda: named)
 
 
 def _check_same(named: str, what: str, meta: Any, exposure: JwstDataModel) -> None:

@@ -258,7 +258,7 @@ def _expose_and_write(
     light = (flux * exposure.band.electrons_per_jansky * e.response).astype(np.float32)
     hits = cosmic_ray_hits(exposure.readout, e.border, per_cm2_s=cosmic_rays, rng=rng)
     groups, first = expose(light, e, readout=exposure.readout, subarray=sub, det=exposure.det, hits=hits, ipc=cal.ipc, rng=rng)
-    model = Level1bModel(data=groups)
+    model = Level1bModel(data=groups, validate_on_assignment=False)  # saving validates all at once
     if exposure.zeroframe:
         model.zeroframe = first
     fill_header(model, exposure)

@@ -87,10 +87,10 @@ def photom(
     correction = throughput(photom, row, image.meta.exposure.mid_time) if apply_time_correction else 1.0
     out = share(image)
     _attach_area(out, photom, area)
-    factor, unit = _conversion(photom.phot_table[row], out, source_type)
+    factor, unit = _conversion(photom.phot_table, row, out, source_type)
     if correction != 1.0:
         note(f"divided the conversion by the relative throughput {correction:.6g}")
-        factor = factor / correction
+        factor = np.float64(factor) / correction
     out.meta.photometry.conversion_megajanskys = float(factor)
     out.meta.photometry.conversion_microjanskys = float(factor * _PER_SQUARE_ARCSEC)
     _scale(out, factor, inverse=inverse)
@@ -173,7 +173,7 @@ def throughput(reference: JwstDataModel, row: int, mid_time: float | None) -> fl
             )
         if mid_time is None:
             raise InputError("the photom reference changes with time and EXPMID (meta.exposure.mid_time) is missing in the exposure.")
-        relative *= float(law(table[row], mid_time))
+        relative *= float(law({column: table[column][row] for column in table.dtype.names}, mid_time))
     return relative
 
 
@@ -189,17 +189,18 @@ def _powerlaw(c: Any, time: float) -> Any:
     return (time - c["t0"] + c["tsoft"]) ** c["alpha"] / ((365.0 + c["tsoft"]) ** c["alpha"] / c["year1value"])
 
 
-def _conversion(row: Any, out: ImageModel | CubeModel, source_type: str | None) -> tuple[Any, str]:
+def _conversion(table: npt.NDArray[Any], row: int, out: ImageModel | CubeModel, source_type: str | None) -> tuple[Any, str]:
     """Return the factor of a table row and the unit that it leads to."""
-    if "photmjsr" in row.dtype.names:
-        return row["photmjsr"], "MJy/sr"
+    if "photmjsr" in table.dtype.names:
+        return table["photmjsr"][row], "MJy/sr"
+    flux = table["photmj"][row]
     if (source_type or out.meta.target.source_type) == "POINT":
-        return row["photmj"], "MJy"
+        return flux, "MJy"
     solid_angle = out.meta.photometry.pixelarea_steradians
     if solid_angle is None:
         note("no reference gives the pixel area (PIXAR_SR): the flux cannot be made a surface brightness", degraded=True)
-        return row["photmj"], "MJy"
-    return row["photmj"] / solid_angle, "MJy/sr"
+        return flux, "MJy"
+    return flux / solid_angle, "MJy/sr"
 
 
 def _attach_area(out: ImageModel | CubeModel, table: JwstDataModel, area: PixelAreaModel | None) -> None:
