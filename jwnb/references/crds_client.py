@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,7 @@ _CONFIGURATION = (
     "CRDS_PATH", "CRDS_PATH_SINGLE", "CRDS_MAPPATH", "CRDS_REFPATH", "CRDS_CFGPATH", "CRDS_SERVER_URL", "CRDS_CONTEXT",
 )  # fmt: skip
 
-_lock = threading.RLock()
-_environment: tuple[str | None, ...] | None = None
-_known: dict[tuple[Any, ...], "Answers"] = {}
 _MAX_KNOWN = 256
-# Context asked for -> (until when not to ask again, the message): looking for a server that is not there takes long.
-_unreachable: dict[str | None, tuple[float, str]] = {}
 _PATIENCE_S = 60.0
 
 
@@ -61,6 +56,23 @@ class Answers:
 
     context: str
     found: Mapping[str, Path | str | None]
+
+
+@dataclass
+class _Memory:
+    """What was asked, under one configuration of the client.
+
+    ``unreachable`` maps a context to (until when not to ask again, the message): looking for a server that is not there
+    takes long.
+    """
+
+    environment: tuple[str | None, ...] | None = None
+    known: dict[tuple[Any, ...], Answers] = field(default_factory=dict)
+    unreachable: dict[str | None, tuple[float, str]] = field(default_factory=dict)
+
+
+_memory = _Memory()
+_lock = threading.RLock()
 
 
 def best_references(exposure: JwstDataModel, reftypes: Sequence[str], context: str | None = None) -> Answers:
@@ -88,15 +100,15 @@ def best_references(exposure: JwstDataModel, reftypes: Sequence[str], context: s
     with _lock:
         _follow_environment()
         key = (context, _selecting(parameters))
-        known = _known.get(key)
+        known = _memory.known.get(key)
         # A type that was not found is asked again: its file may have come into the cache since.
         missing = tuple(t for t in reftypes if known is None or isinstance(known.found.get(t, ""), str))
         if known is None or missing:
             fresh = _ask(parameters, missing, context)
             known = Answers(fresh.context, {**(known.found if known else {}), **fresh.found})
-            while len(_known) >= _MAX_KNOWN:
-                _known.pop(next(iter(_known)))
-            _known[key] = known
+            while len(_memory.known) >= _MAX_KNOWN:
+                _memory.known.pop(next(iter(_memory.known)))
+            _memory.known[key] = known
         return known
 
 
@@ -152,13 +164,14 @@ def _ask(parameters: dict[str, Any], reftypes: tuple[str, ...], context: str | N
                 said.append(str(error))
     for reftype, path in paths.items():
         why = "; ".join(dict.fromkeys(said)).rstrip(".")
-        found[reftype] = path if path.is_file() else f"{path.name} was chosen, but is not in the cache ({path.parent}) and was not downloaded: {why}"
+        lost = f"{path.name} was chosen, but is not in the cache ({path.parent}) and was not downloaded: {why}"
+        found[reftype] = path if path.is_file() else lost
     return Answers(used, found)
 
 
 def _context(asked: str | None) -> str:
     """Return the name of the context to use, remembering for a while what took long and led to nothing."""
-    until, message = _unreachable.get(asked, (0.0, ""))
+    until, message = _memory.unreachable.get(asked, (0.0, ""))
     if time.monotonic() < until:
         raise MissingReferenceError(message)
     started = time.monotonic()
@@ -177,35 +190,32 @@ def _context(asked: str | None) -> str:
                 )
     except MissingReferenceError as error:
         if time.monotonic() - started > 1:
-            _unreachable[asked] = time.monotonic() + _PATIENCE_S, str(error)
+            _memory.unreachable[asked] = time.monotonic() + _PATIENCE_S, str(error)
         raise
     return name
 
 
 def _selecting(parameters: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:
     """Return what identifies an exposure to CRDS, without what processing changes."""
-    return frozenset(
-        (name, value) for name, value in parameters.items() if name not in _NOT_ASKED and not name.startswith(_NOT_ASKED_BY)
-    )
+    return frozenset((name, value) for name, value in parameters.items() if name not in _NOT_ASKED and not name.startswith(_NOT_ASKED_BY))
 
 
 def _follow_environment() -> None:
     """Forget what was asked under another configuration: the client reads the environment once, notebooks set it late."""
-    global _environment
     if not _is_set_up():
         raise MissingReferenceError(f"CRDS is not set up: no cache and no server is known. {WHAT_TO_SET}")
     from crds.client import api
     from crds.core import utils
 
     now = tuple(os.environ.get(name) for name in _CONFIGURATION)
-    if now == _environment:
+    if now == _memory.environment:
         return
-    _known.clear()
-    _unreachable.clear()
+    _memory.known.clear()
+    _memory.unreachable.clear()
     with _client("CRDS cannot be set up"):
         utils.clear_function_caches()
         api.set_crds_server(os.environ.get("CRDS_SERVER_URL") or f"https://{OBSERVATORY}-serverless.stsci.edu")
-    _environment = now
+    _memory.environment = now
 
 
 def _is_set_up() -> bool:

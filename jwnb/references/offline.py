@@ -116,7 +116,8 @@ class OfflineSet:
         path = self.folder / entry.file
         if not path.is_file():
             raise MissingReferenceError(
-                f"{MANIFEST} of the offline set {self.name!r} names {entry.file} for {entry.reftype}, and there is no such file in {self.folder}."
+                f"{MANIFEST} of the offline set {self.name!r} names {entry.file} for {entry.reftype}, and there is no such file "
+                f"in {self.folder}."
             )
         return path
 
@@ -149,9 +150,7 @@ def offline_set(folder: str | os.PathLike[str]) -> OfflineSet:
     return _read(path.resolve(), stat.st_mtime_ns, stat.st_size)
 
 
-def write_offline_set(
-    folder: str | os.PathLike[str], references: Sequence[Entry], *, name: str, context: str | None = None
-) -> OfflineSet:
+def write_offline_set(folder: str | os.PathLike[str], references: Sequence[Entry], *, name: str, context: str | None = None) -> OfflineSet:
     """Write the manifest of a folder of reference files.
 
     Parameters

@@ -92,7 +92,7 @@ PIPELINE_CLASSES: Mapping[str, str] = {
 _STEP_OF_CLASS = {jwst: name for name, jwst in STEP_CLASSES.items()}
 _PIPELINES = frozenset(PIPELINE_CLASSES.values())
 # Names of jwst's pipelines for steps that jwnb calls otherwise.
-_OTHER_NAMES = {"bkg_subtract": "background", "ami_average": "ami_analyze", "wfs-image3": "wfs_combine", "calwebb_wfs-image3": "wfs_combine"}
+_OTHER_NAMES = {"bkg_subtract": "background", "calwebb_wfs-image3": "wfs_combine"}
 # What jwst's framework reads from the same file: names and places of files, hooks. Nothing of it changes a pixel.
 _FRAMEWORK = frozenset(
     {
@@ -171,9 +171,7 @@ def _labelled(tree: Mapping[str, Any], label: str) -> dict[str, dict[str, tuple[
     for step, options in tree.items():
         if not isinstance(options, Mapping):
             raise InputError(f"{label}: {step} = {options!r} is not a table of options; write a table for each step.")
-    return {
-        _OTHER_NAMES.get(step, step): {option: (value, label) for option, value in options.items()} for step, options in tree.items()
-    }
+    return {_OTHER_NAMES.get(step, step): {option: (value, label) for option, value in options.items()} for step, options in tree.items()}
 
 
 def _collect(config: Mapping[str, Any], found: Parameters, path: Path) -> None:

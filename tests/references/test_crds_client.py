@@ -10,8 +10,7 @@ import pytest
 from stdatamodels.jwst.datamodels import RampModel
 
 from jwnb.errors import MissingReferenceError
-from jwnb.references import prefetch, resolve, use
-from jwnb.references import crds_client
+from jwnb.references import crds_client, prefetch, resolve, use
 
 CONTEXT = "jwst_0007.pmap"
 
@@ -67,7 +66,7 @@ def test_use_after_dates_select(crds_cache, make_exposure):
 def test_a_chosen_file_that_is_not_in_the_cache_raises(crds_cache, make_exposure):
     crds_cache.write({"dark": "jwst_nircam_dark_0001.fits"})
 
-    with pytest.raises(MissingReferenceError, match="jwst_nircam_dark_0001.fits was chosen, but is not in the cache .* and was not downloaded: .*server-less"):
+    with pytest.raises(MissingReferenceError, match=r"dark_0001\.fits was chosen, but is not in the cache .*: .*server-less"):
         resolve(make_exposure(), "dark")
 
 

@@ -1,0 +1,178 @@
+"""Parameters from parameter references and parameter files, and which of them wins."""
+
+import asdf
+import pytest
+
+from jwnb.errors import InputError, MissingReferenceError
+from jwnb.references import Entry, use, write_offline_set
+from jwnb.references.parameter_files import PIPELINE_CLASSES, STEP_CLASSES, pars_reftype
+from jwnb.references.parameters import GivenParameter, pars_reftypes, pipeline_parameters, step_parameters
+
+
+def write(path, **tree):
+    asdf.AsdfFile(tree).write_to(path)
+    return path
+
+
+def jump_config(**parameters):
+    return {"class": "jwst.jump.jump_step.JumpStep", "name": "jump", "parameters": parameters}
+
+
+@pytest.fixture
+def pinned(tmp_path):
+    """A set with a parameter reference of a step, one of a pipeline, and one of the older form."""
+    write(tmp_path / "jump.asdf", **jump_config(rejection_threshold=5.0, save_results=True, skip=False, output_dir=None))
+    write(
+        tmp_path / "detector1.asdf",
+        **{
+            "class": "jwst.pipeline.calwebb_detector1.Detector1Pipeline",
+            "name": "Detector1Pipeline",
+            "parameters": {"save_calibrated_ramp": True, "output_ext": ".fits"},
+            "steps": [
+                jump_config(rejection_threshold=6.0, after_jump_flag_time1=15.0),
+                {"class": "jwst.step.CleanFlickerNoiseStep", "name": "clean_flicker_noise", "parameters": {"skip": False}},
+            ],
+        },
+    )
+    older = {"class": "jwst.tweakreg.TweakRegStep", "name": "tweakreg", "kernel_fwhm": 3.2, "sigma": 3.0, "abs_refcat": ["a", 1]}
+    write(tmp_path / "tweakreg.asdf", parameters=older)
+    entries = [
+        Entry("pars-jumpstep", "jump.asdf", {"meta.instrument.detector": "NRCA1"}),
+        Entry("pars-jumpstep", "N/A"),
+        Entry("pars-detector1pipeline", "detector1.asdf"),
+        Entry("pars-tweakregstep", "tweakreg.asdf"),
+    ]
+    write_offline_set(tmp_path, entries, name="practice")
+    return tmp_path
+
+
+def test_a_steps_reference_is_read_and_named(pinned, make_exposure, no_crds):
+    with use(offline=pinned):
+        found = step_parameters(make_exposure(), "jump")
+
+    source = "pars-jumpstep (jump.asdf)"
+    # What only concerns jwst's files is left out.
+    assert found == {"rejection_threshold": GivenParameter(5.0, source), "skip": GivenParameter(False, source)}
+
+
+def test_the_older_form_is_read(pinned, make_exposure, no_crds):
+    with use(offline=pinned):
+        found = step_parameters(make_exposure(), "tweakreg")
+    assert {option: given.value for option, given in found.items()} == {"kernel_fwhm": 3.2, "sigma": 3.0, "abs_refcat": ["a", 1]}
+    assert type(found["abs_refcat"].value) is list
+
+
+def test_no_reference_means_no_parameters(pinned, make_exposure, no_crds):
+    with use(offline=pinned):
+        assert step_parameters(make_exposure("NRCB1"), "jump") == {}  # N/A
+        assert step_parameters(make_exposure(), "ramp_fit") == {}  # not in the set
+        assert step_parameters(make_exposure(), "my_own_step") == {}  # not known to CRDS
+        assert pipeline_parameters(make_exposure(), "image2") == {}
+    assert step_parameters(make_exposure(), "jump") == {}  # no CRDS
+
+
+def test_a_pipelines_reference_is_by_step(pinned, make_exposure, no_crds):
+    with use(offline=pinned):
+        found = pipeline_parameters(make_exposure(), "detector1")
+
+    source = "pars-detector1pipeline (detector1.asdf)"
+    assert found == {
+        "detector1": {"save_calibrated_ramp": GivenParameter(True, source)},
+        "jump": {"rejection_threshold": GivenParameter(6.0, source), "after_jump_flag_time1": GivenParameter(15.0, source)},
+        "clean_flicker_noise": {"skip": GivenParameter(False, source)},
+    }
+
+
+def test_a_parameter_file_wins_over_references(pinned, make_exposure, no_crds):
+    (pinned / "mine.toml").write_text("[jump]\nrejection_threshold = 4.5\n[ramp_fit]\nalgorithm = 'LIKELY'\n")
+    exposure = make_exposure()
+
+    with use(offline=pinned, parameters=pinned / "mine.toml"):
+        step, pipeline = step_parameters(exposure, "jump"), pipeline_parameters(exposure, "detector1")
+
+    mine = "parameter file mine.toml"
+    assert step["rejection_threshold"] == GivenParameter(4.5, mine)
+    assert step["skip"].source == "pars-jumpstep (jump.asdf)"
+    merged = step | pipeline["jump"]
+    assert merged["rejection_threshold"] == GivenParameter(4.5, mine)
+    assert merged["after_jump_flag_time1"].value == 15.0
+    assert pipeline["ramp_fit"] == {"algorithm": GivenParameter("LIKELY", mine)}
+
+
+def test_parameter_files_of_asdf_and_mappings_nest(pinned, make_exposure, no_crds):
+    exposure = make_exposure()
+    with use(parameters=pinned / "detector1.asdf"):
+        assert step_parameters(exposure, "jump")["rejection_threshold"] == GivenParameter(6.0, "parameter file detector1.asdf")
+        with use(parameters={"jump": {"rejection_threshold": 3}, "bkg_subtract": {"sigma": 2}}):
+            inner = step_parameters(exposure, "jump")
+            assert inner["rejection_threshold"] == GivenParameter(3, "parameters")
+            assert inner["after_jump_flag_time1"].value == 15.0
+            assert step_parameters(exposure, "background") == {"sigma": GivenParameter(2, "parameters")}
+    assert step_parameters(exposure, "jump") == {}
+
+
+def test_references_of_parameters_can_be_switched_off(pinned, make_exposure, monkeypatch, no_crds):
+    exposure = make_exposure()
+    with use(offline=pinned), use(pars=False):
+        assert step_parameters(exposure, "jump") == {}
+        assert pipeline_parameters(exposure, "detector1") == {}
+        assert pars_reftypes(("jump",)) == ()
+        with use({"dark": "N/A"}):  # what is not said is as outside
+            assert step_parameters(exposure, "jump") == {}
+    monkeypatch.setenv("STPIPE_DISABLE_CRDS_STEPPARS", "true")
+    with use(offline=pinned):
+        assert step_parameters(exposure, "jump") == {}
+
+
+def test_references_from_crds(crds_cache, make_exposure):
+    crds_cache.write({"pars-jumpstep": "jwst_nircam_pars-jumpstep_0001.asdf", "pars-rampfitstep": "N/A"})
+    path = crds_cache.add("jwst_nircam_pars-jumpstep_0001.asdf")
+    path.unlink()
+    write(path, **jump_config(rejection_threshold=5.5))
+    exposure = make_exposure()
+
+    found = step_parameters(exposure, "jump")
+
+    assert found == {"rejection_threshold": GivenParameter(5.5, "pars-jumpstep (jwst_nircam_pars-jumpstep_0001.asdf)")}
+    assert step_parameters(exposure, "ramp_fit") == {}
+    assert step_parameters(exposure, "dq_init") == {}  # the context has no such type
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("mine.toml", "[jump\n", "is not TOML"),
+        ("mine.toml", "jump = 3\n", "jump = 3 is not a table of options"),
+        ("mine.cfg", "", "is .asdf .* or .toml"),
+        ("mine.asdf", "nothing", "cannot be read as ASDF"),
+    ],
+)
+def test_a_bad_parameter_file_raises(tmp_path, name, text, said):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=said), use(parameters=tmp_path / name):
+        pass
+
+
+def test_other_asdf_files_raise(tmp_path):
+    with pytest.raises(InputError, match="has no parameters"), use(parameters=write(tmp_path / "a.asdf", model=1)):
+        pass
+    with pytest.raises(InputError, match="neither class nor name"), use(parameters=write(tmp_path / "b.asdf", parameters={"sigma": 1})):
+        pass
+
+
+def test_no_parameter_file_raises(tmp_path):
+    with pytest.raises(MissingReferenceError, match="there is no parameter file"), use(parameters=tmp_path / "gone.toml"):
+        pass
+
+
+def test_types_are_named_after_the_classes():
+    assert [pars_reftype(name) for name in ("jump", "dark_current", "detector1", "dark1", "mine")] == [
+        "pars-jumpstep",
+        "pars-darkcurrentstep",
+        "pars-detector1pipeline",
+        "pars-darkpipeline",
+        None,
+    ]
+    assert pars_reftypes(("jump", "mine")) == ("pars-jumpstep",)
+    assert len(set(STEP_CLASSES.values())) == len(STEP_CLASSES)
+    assert not set(STEP_CLASSES) & set(PIPELINE_CLASSES)
