@@ -261,6 +261,8 @@ def _cut_model(model: JwstDataModel, cut: Cut, exposure: JwstDataModel) -> JwstD
     heavy = {id(array): array for array in arrays_of(model.instance)}
     parts = {key: cut.of(array) for key, array in heavy.items()}
     out = model.copy(memo=parts)
+    if not out.meta.hasattr("subarray"):  # the schema of some, e.g. pixel areas, has none
+        out.meta.subarray = {}
     for name in ("xstart", "ystart", "xsize", "ysize", "name"):
         setattr(out.meta.subarray, name, getattr(exposure.meta.subarray, name))
     return out
