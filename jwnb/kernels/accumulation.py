@@ -10,7 +10,7 @@ __all__ = ["accumulate_ramps", "invert_polynomial"]
 
 
 @jit
-def _measured(linear, coeffs, ceiling):  # type: ignore[no-untyped-def]
+def _measured(linear, coeffs, ceiling):
     """Solve polynomial(m) = linear for m, up to `ceiling`, by Newton's method from above the root."""
     last = coeffs.size - 1
     m = linear
@@ -27,11 +27,11 @@ def _measured(linear, coeffs, ceiling):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _poisson(expected, none):  # type: ignore[no-untyped-def]
+def _poisson(expected, none):
     """Draw a Poisson number; `none` is exp(-expected), which small expectations are inverted from with one uniform number."""
     if expected > 25.0:
-        return np.random.poisson(expected)
-    u = np.random.random()
+        return np.random.poisson(expected)  # noqa: NPY002 (numba's generator of the thread)
+    u = np.random.random()  # noqa: NPY002
     n, p = 0, none
     while u > p and n < 200:
         u -= p
@@ -41,7 +41,7 @@ def _poisson(expected, none):  # type: ignore[no-untyped-def]
 
 
 @parallel_jit
-def _invert(linear, coeffs, ceiling, out):  # type: ignore[no-untyped-def]
+def _invert(linear, coeffs, ceiling, out):
     for y in prange(out.shape[0]):
         for x in range(out.shape[1]):
             out[y, x] = _measured(float(linear[y, x]), coeffs[:, y, x], float(ceiling[y, x]))
@@ -72,12 +72,14 @@ def invert_polynomial(
 
 
 @parallel_jit
-def _accumulate(rate, gain, coeffs, full_well, frame_time, nframes, gap, start, when, charge, seed, groups, first):  # type: ignore[no-untyped-def]
+def _accumulate(  # noqa: PLR0917 (kernels take positional arguments only)
+    rate, gain, coeffs, full_well, frame_time, nframes, gap, start, when, charge, seed, groups, first
+):
     nints, ngroups, ny, nx = groups.shape
     per_group = nframes + gap
     for y in prange(ny):
         polynomial = np.empty(coeffs.shape[0])
-        np.random.seed(seed[y])  # each row its own stream, so that the result does not depend on the threads
+        np.random.seed(seed[y])  # noqa: NPY002 - each row its own stream, so that the result does not depend on the threads
         for x in range(nx):
             event, stop = start[y * nx + x], start[y * nx + x + 1]
             dead = rate[y, x] <= 0.0

@@ -15,7 +15,7 @@ NARROW = 0.5  # variance in pixels² below which pixel integration needs the err
 
 
 @jit
-def _one_row(row, y, x0, y0, flux, cxx, cyy, cxy):  # type: ignore[no-untyped-def]
+def _one_row(row, y, x0, y0, flux, cxx, cyy, cxy):  # noqa: PLR0917 (kernels take positional arguments only)
     """Add one Gaussian to one row of pixels; covariance in pixels², positions in pixels."""
     nx = row.size
     dy = y - y0
@@ -23,7 +23,7 @@ def _one_row(row, y, x0, y0, flux, cxx, cyy, cxy):  # type: ignore[no-untyped-de
         sy = math.sqrt(2.0 * cyy)
         share = 0.5 * flux * (math.erf((dy + 0.5) / sy) - math.erf((dy - 0.5) / sy))
         reach = REACH * math.sqrt(cxx) + 1.0
-        first, last = max(0, int(math.ceil(x0 - reach))), min(nx - 1, int(math.floor(x0 + reach)))
+        first, last = max(0, math.ceil(x0 - reach)), min(nx - 1, math.floor(x0 + reach))
         if first > last:
             return
         sx = math.sqrt(2.0 * cxx)
@@ -42,13 +42,13 @@ def _one_row(row, y, x0, y0, flux, cxx, cyy, cxy):  # type: ignore[no-untyped-de
     if across > REACH * REACH:
         return
     reach = math.sqrt((REACH * REACH - across) * det / vy)
-    for x in range(max(0, int(math.ceil(middle - reach))), min(nx - 1, int(math.floor(middle + reach))) + 1):
+    for x in range(max(0, math.ceil(middle - reach)), min(nx - 1, math.floor(middle + reach)) + 1):
         dx = x - middle
         row[x] += peak * math.exp(-0.5 * (across + dx * dx * vy / det))
 
 
 @parallel_jit
-def _draw(image, components, rows):  # type: ignore[no-untyped-def]
+def _draw(image, components, rows):
     for y in prange(image.shape[0]):
         for k in range(components.shape[0]):
             if rows[k, 0] <= y <= rows[k, 1]:

@@ -283,11 +283,12 @@ def expose(
     for i in range(readout.nints):
         offset = rng.normal(0, 20, 4)  # of the outputs, for one integration
         for g in range(readout.ngroups):
-            noise = _read_noise(electronics, nframes, rng)
-            if g == 0:
+            if g > 0:
+                noise = _read_noise(electronics, nframes, rng)
+            else:
                 # The first frame is one of those averaged in the first group: its noise is part of the group's.
                 alone = _read_noise(electronics, 1, rng)
-                noise = alone / nframes
+                noise = alone / np.float32(nframes)
                 if nframes > 1:
                     noise += _read_noise(electronics, nframes - 1, rng) * np.float32((nframes - 1) / nframes)
                 frame = _with_bias(early[i], electronics, ipc=ipc) + alone + side

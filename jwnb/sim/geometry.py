@@ -270,7 +270,7 @@ def _polynomial(coefficients: tuple[float, ...], degree: int, x: Array, y: Array
         for j in range(n + 1):
             grid[n - j, j] = coefficients[k]
             k += 1
-    return np.polynomial.polynomial.polyval2d(x, y, grid)
+    return np.asarray(np.polynomial.polynomial.polyval2d(x, y, grid), dtype=np.float64)
 
 
 def _astropy_polynomial(coefficients: tuple[float, ...], degree: int) -> "Model":
@@ -281,7 +281,7 @@ def _astropy_polynomial(coefficients: tuple[float, ...], degree: int) -> "Model"
 
 
 def _unit_vector(lon: ArrayLike, lat: ArrayLike) -> Array:
-    lon, lat = np.asarray(lon), np.asarray(lat)
+    lon, lat = np.asarray(lon, float), np.asarray(lat, float)
     return np.stack(np.broadcast_arrays(np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)))
 
 

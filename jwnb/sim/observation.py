@@ -149,7 +149,7 @@ class Practice:
 
 
 def imaging(
-    folder: str | os.PathLike[str], *, filter: str = "F200W", detector: str | Sequence[str] = "NRCA1", subarray: str = "SUB640",  # noqa: A002
+    folder: str | os.PathLike[str], *, filter: str = "F200W", detector: str | Sequence[str] = "NRCA1", subarray: str = "SUB640",
     dithers: int | ArrayLike = 4, readpatt: str = "MEDIUM8", ngroups: int = 5, nints: int = 1,
     stars: int | Table = 80, galaxies: int | Table = 15, sky: float = 0.2, ra: float = 150.1, dec: float = 2.2, roll: float = 37.0,
     pointing_error: float = 0.0, roll_error: float = 0.0, cosmic_rays: float = 5.0, ipc: bool = False,
@@ -349,7 +349,7 @@ def _scene(
             catalogues.append(draw(int(given), field, band, rng))
         else:
             catalogues.append(checked_catalogue(given, kind))
-    return Scene(*catalogues, sky=float(sky))
+    return Scene(stars=catalogues[0], galaxies=catalogues[1], sky=float(sky))
 
 
 def _field(

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from astropy import units as u
@@ -18,6 +18,8 @@ from jwnb.sim.detector import Electronics, Readout, ipc_kernels
 from jwnb.sim.geometry import Detector, Subarray, distortion_transform
 from jwnb.sim.optics import Bandpass, Blend, encircled_energy, point_spread, radius_enclosing
 from jwnb.sim.scene import ARCSEC2, pixel_areas
+
+M = TypeVar("M", bound=dm.JwstDataModel)
 
 __all__ = ["Calibration", "conversion", "flat_field", "write_manifest", "write_references"]
 
@@ -139,27 +141,31 @@ def _models(cal: Calibration) -> Iterator[tuple[str, dm.JwstDataModel]]:
     """Make the models one after the other, so that only one is in memory."""
     e = cal.electronics
     nothing = np.zeros(e.gain.shape, np.uint32)
-    yield "mask", dm.MaskModel(validate_on_assignment=False, dq=_bad_pixels(e))
-    yield "gain", dm.GainModel(validate_on_assignment=False, data=e.gain)
+    yield "mask", _model(dm.MaskModel, dq=_bad_pixels(e))
+    yield "gain", _model(dm.GainModel, data=e.gain)
     # The step that reads it takes the noise of the difference of two frames.
-    yield "readnoise", dm.ReadnoiseModel(validate_on_assignment=False, data=e.read_noise * np.float32(np.sqrt(2)))
-    yield "saturation", dm.SaturationModel(validate_on_assignment=False, data=e.saturation, dq=np.where(e.border, PIXEL["NO_SAT_CHECK"], 0).astype(np.uint32))
-    yield "superbias", dm.SuperBiasModel(validate_on_assignment=False, data=e.bias, dq=nothing, err=np.full(e.gain.shape, 0.5, np.float32))
-    yield "linearity", dm.LinearityModel(validate_on_assignment=False, coeffs=e.coeffs, dq=nothing)
+    yield "readnoise", _model(dm.ReadnoiseModel, data=e.read_noise * np.float32(np.sqrt(2)))
+    yield "saturation", _model(dm.SaturationModel, data=e.saturation, dq=np.where(e.border, PIXEL["NO_SAT_CHECK"], 0).astype(np.uint32))
+    yield "superbias", _model(dm.SuperBiasModel, data=e.bias, dq=nothing, err=np.full(e.gain.shape, 0.5, np.float32))
+    yield "linearity", _model(dm.LinearityModel, coeffs=e.coeffs, dq=nothing)
     if cal.ipc:
-        yield "ipc", dm.IPCModel(validate_on_assignment=False, data=ipc_kernels()[1])
+        yield "ipc", _model(dm.IPCModel, data=ipc_kernels()[1])
     yield "dark", _dark(cal)
     unusable = pixel("NO_FLAT_FIELD", "DO_NOT_USE")
-    yield "flat", dm.FlatModel(validate_on_assignment=False, 
-        data=flat_field(cal), err=np.full(e.gain.shape, 0.001, np.float32), dq=np.where(e.border, unusable, 0).astype(np.uint32)
-    )
+    flat_dq = np.where(e.border, unusable, 0).astype(np.uint32)
+    yield "flat", _model(dm.FlatModel, data=flat_field(cal), err=np.full(e.gain.shape, 0.001, np.float32), dq=flat_dq)
     # Of the whole frame, whatever the subarray: readers cut it without asking where it starts.
     frame = pixel_areas(cal.det, cal.det.subarray("FULL"))
-    yield "area", _with_area(dm.PixelAreaModel(validate_on_assignment=False, data=(frame / cal.nominal_area).astype(np.float32)), cal)
+    yield "area", _with_area(_model(dm.PixelAreaModel, data=(frame / cal.nominal_area).astype(np.float32)), cal)
     yield "photom", _photom(cal)
-    yield "distortion", dm.DistortionModel(validate_on_assignment=False, model=distortion_transform(cal.det), input_units=u.pix, output_units=u.arcsec)
+    yield "distortion", _model(dm.DistortionModel, model=distortion_transform(cal.det), input_units=u.pix, output_units=u.arcsec)
     yield "apcorr", _aperture_correction(cal)
     yield "abvegaoffset", _vega_offset(cal)
+
+
+def _model(kind: type[M], **content: Any) -> M:
+    """Make a model that is validated once, when it is saved, not at each of its keywords."""
+    return kind(validate_on_assignment=False, **content)
 
 
 def _bad_pixels(e: Electronics) -> NDArray[np.uint32]:
@@ -183,7 +189,7 @@ def _dark(cal: Calibration) -> dm.DarkModel:
     data = np.empty((seconds.size, *rate.shape), np.float32)
     for plane, t in zip(data, seconds, strict=True):
         np.multiply(rate, np.float32(t), out=plane)
-    model = dm.DarkModel(validate_on_assignment=False, data=data, dq=np.where(e.hot, PIXEL["HOT"], 0).astype(np.uint32))
+    model = _model(dm.DarkModel, data=data, dq=np.where(e.hot, PIXEL["HOT"], 0).astype(np.uint32))
     x = model.meta.exposure
     x.nframes, x.groupgap = (1, 0) if single else (r.nframes, r.groupgap)
     x.ngroups, x.nints, x.frame_time, x.readpatt = seconds.size, 1, r.frame_time, "RAPID" if single else r.pattern
@@ -194,7 +200,7 @@ def _dark(cal: Calibration) -> dm.DarkModel:
 def _photom(cal: Calibration) -> dm.NrcImgPhotomModel:
     row = (cal.band.filter, cal.band.pupil, conversion(cal), 0.01 * conversion(cal))
     kind = [("filter", "S12"), ("pupil", "S12"), ("photmjsr", "<f4"), ("uncertainty", "<f4")]
-    return _with_area(dm.NrcImgPhotomModel(validate_on_assignment=False, phot_table=np.array([row], dtype=kind)), cal)
+    return _with_area(_model(dm.NrcImgPhotomModel, phot_table=np.array([row], dtype=kind)), cal)
 
 
 def _with_area(model: Any, cal: Calibration) -> Any:
@@ -215,13 +221,13 @@ def _aperture_correction(cal: Calibration) -> dm.NrcImgApcorrModel:
         inside = encircled_energy(seen, radius) - sky * radius**2
         rows.append((cal.band.filter, cal.band.pupil, share, radius, 1 / inside, sky_in, sky_out))
     kind = [("filter", "S12"), ("pupil", "S15"), *((n, "<f4") for n in ("eefraction", "radius", "apcorr", "skyin", "skyout"))]
-    return dm.NrcImgApcorrModel(validate_on_assignment=False, apcorr_table=np.array(rows, dtype=kind))
+    return _model(dm.NrcImgApcorrModel, apcorr_table=np.array(rows, dtype=kind))
 
 
 def _vega_offset(cal: Calibration) -> dm.ABVegaOffsetModel:
     wavelength, offset = zip(*AB_VEGA, strict=True)
     value = np.interp(cal.band.pivot, wavelength, offset)
-    model = dm.ABVegaOffsetModel(validate_on_assignment=False)
+    model = _model(dm.ABVegaOffsetModel)
     model.abvega_offset = Table(
         {"filter": [cal.band.filter], "pupil": [cal.band.pupil], "abvega_offset": np.array([value], np.float32)}
     )

@@ -2,7 +2,6 @@
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import QTable, Table
@@ -14,9 +13,6 @@ from jwnb.errors import ParameterError
 from jwnb.kernels.gaussians import draw_gaussians
 from jwnb.sim.geometry import Detector, Pointing, Subarray
 from jwnb.sim.optics import Bandpass, Blend, point_spread
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 __all__ = ["Scene", "image_of_scene", "pixel_areas", "random_galaxies", "random_stars", "sersic_blend"]
 
@@ -48,7 +44,7 @@ class Scene:
     sky: float
 
 
-def random_stars(number: int, field: "Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]", band: Bandpass,
+def random_stars(number: int, field: tuple[NDArray[np.float64], NDArray[np.float64]], band: Bandpass,
                  rng: np.random.Generator) -> Table:  # fmt: skip
     """Draw stars evenly over a field.
 
@@ -56,8 +52,8 @@ def random_stars(number: int, field: "Sequence[tuple[NDArray[np.float64], NDArra
     ----------
     number : int
         How many.
-    field : sequence of (ra, dec)
-        Positions to choose from, degrees: at least `number` of them, the same for every filter.
+    field : tuple of NDArray
+        RA and Dec of places to choose from, degrees: at least `number` of them, the same for every filter.
     band : Bandpass
         The filter; the same random numbers give the same stars in another filter, with the colours of stars.
     rng : numpy.random.Generator
@@ -78,7 +74,7 @@ def random_stars(number: int, field: "Sequence[tuple[NDArray[np.float64], NDArra
     return _table(STAR_COLUMNS, ra=ra[:number][order], dec=dec[:number][order], flux=flux[order])
 
 
-def random_galaxies(number: int, field: "Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]", band: Bandpass,
+def random_galaxies(number: int, field: tuple[NDArray[np.float64], NDArray[np.float64]], band: Bandpass,
                     rng: np.random.Generator) -> Table:  # fmt: skip
     """Draw galaxies evenly over a field, disks and spheroids; arguments as for `random_stars`."""
     ra, dec = field
