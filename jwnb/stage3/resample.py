@@ -1,0 +1,335 @@
+"""Resampling: one image on one grid from one exposure or many."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from astropy.io import fits
+from astropy.nddata.bitmask import interpret_bit_flags
+from stdatamodels.jwst.datamodels import ImageModel, JwstDataModel
+
+from jwnb import dq
+from jwnb.errors import InputError, ParameterError, WrongExposureError
+from jwnb.models import Exposures, product_name
+from jwnb.stage3.blend import Blend
+from jwnb.stage3.coadd import Coadd, Options, bytes_needed, exposure_weight
+from jwnb.stage3.output_grid import Grid, combined_region, given_grid, grid_around, is_imaging, write_keywords
+from jwnb.step import Param, note, step
+from jwnb.wcs.frames import footprint, polygon
+from jwnb.wcs.pixelmap import image_to_image
+
+__all__ = ["group_of", "resample"]
+
+_GIB = 2**30
+# Set from the grid or left to the caller, so they are not combined.
+_NOT_BLENDED = ("meta.photometry.pixelarea_steradians", "meta.photometry.pixelarea_arcsecsq", "meta.filename")
+_GROUP = ("program_number", "observation_number", "visit_number", "visit_group", "sequence_id", "activity_id", "exposure_number")
+
+
+@step("resample", scope="frame", status="resample")
+def resample(
+    images: Exposures,
+    *,
+    pixfrac: Annotated[float, Param(min=0.0, max=1.0)] = 1.0,
+    kernel: Literal["square", "gaussian", "point", "turbo", "lanczos2", "lanczos3"] = "square",
+    fillval: str | float = "NAN",
+    weight_type: Literal["ivm", "exptime"] = "ivm",
+    good_bits: str | int | None = "~DO_NOT_USE+NON_SCIENCE",
+    output_shape: Annotated[tuple[int, int] | None, Param(min=1, unit="pixel")] = None,
+    crpix: Annotated[tuple[float, float] | None, Param(unit="pixel")] = None,
+    crval: Annotated[tuple[float, float] | None, Param(unit="deg")] = None,
+    rotation: Annotated[float | None, Param(unit="deg")] = None,
+    pixel_scale_ratio: Annotated[float, Param(min=0.0, exclusive=True)] = 1.0,
+    pixel_scale: Annotated[float | None, Param(min=0.0, unit="arcsec", exclusive=True)] = None,
+    output_wcs: Any = None,
+    blendheaders: bool = True,
+    enable_ctx: bool = True,
+    enable_err: bool = True,
+    report_var: bool = True,
+    propagate_dq: bool = False,
+    pixmap_tolerance: Annotated[float, Param(min=0.0, max=0.1, unit="pixel")] = 1e-3,
+    memory_limit: Annotated[float | None, Param(min=0.0, unit="GiB", exclusive=True)] = None,
+) -> ImageModel:
+    """Drizzle calibrated images onto one undistorted grid.
+
+    The value of an output pixel is the mean of the input pixels that overlap it, weighted with their overlap and their weight.
+    Surface brightness stays surface brightness. A pixel is used unless it is NaN in SCI, ERR or a VAR array, or flagged.
+    Inputs given as paths are opened one at a time, so that memory does not grow with their number.
+
+    Parameters
+    ----------
+    images : image, path, or a list of them
+        2-D calibrated images with a WCS.
+    pixfrac : float
+        Side of the square onto which a pixel's light is shrunk before it is spread, in input pixels. The Lanczos kernels know none.
+    kernel : str
+        How a pixel's light is spread. The Gaussian and Lanczos kernels do not conserve flux.
+    fillval : str or float
+        What output pixels without data hold; "NAN" or "INDEF" for NaN.
+    weight_type : str
+        "ivm": the inverse of VAR_RNOISE (1 where an image has none); "exptime": the measurement time, or else the exposure time.
+    good_bits : str, int or None
+        DQ flags that do not keep a pixel from being used: names or numbers joined by "+" or ",", after "~" those that do;
+        None: no flag does. NaN pixels and those flagged DO_NOT_USE are never used.
+    output_shape : (int, int), optional
+        Columns and rows of the output; what holds all inputs by default.
+    crpix : (float, float), optional
+        0-based x and y of the pixel that lies at `crval`.
+    crval : (float, float), optional
+        Right ascension and declination of the reference pixel; the middle of the inputs by default.
+    rotation : float, optional
+        Position angle of the output's y axis, north through east; that of the first input by default.
+    pixel_scale_ratio : float
+        Output over input pixel scale; not looked at where `pixel_scale` is given.
+    pixel_scale : float, optional
+        Side of an output pixel.
+    output_wcs : path or gwcs.WCS, optional
+        The output grid itself: an ASDF file with it under ``wcs``, or the object. Of the other options on the grid only
+        `output_shape` is looked at then.
+    blendheaders : bool
+        Combine the metadata of all inputs by the rules of their schema, and list them in HDRTAB. Of one input they are simply taken over.
+    enable_ctx : bool
+        Make CON, which tells which inputs are in a pixel.
+    enable_err : bool
+        Make ERR and the variances.
+    report_var : bool
+        Keep the variances, not ERR alone.
+    propagate_dq : bool
+        Make DQ, the flags of all pixels that went into an output pixel.
+    pixmap_tolerance : float
+        Largest error of the pixel maps, which are interpolated between exact positions; 0 computes every pixel's.
+    memory_limit : float, optional
+        Largest size of the output and what is needed to make it; what the machine has free by default.
+
+    Returns
+    -------
+    ImageModel
+        SCI, ERR, CON, WHT and VAR arrays on the output grid. SCI is `fillval`, the others NaN or 0 where there is no data.
+
+    Raises
+    ------
+    InputError
+        An input has no WCS or pointing; a time is missing; the output is larger than the memory allows.
+    ParameterError
+        An option is not possible.
+    WrongExposureError
+        An input is not a 2-D image.
+
+    Notes
+    -----
+    Drizzling is that of Fruchter & Hook (2002, PASP 114, 144). Each input's standard deviations are drizzled with its data's
+    weights; the variances are then added with the squares of the inputs' weights. Neighbouring output pixels are correlated
+    (Casertano et al. 2000, AJ 120, 2747, appendix A).
+    """
+    unusable = _unusable(good_bits)
+    first = _checked(images[0])
+    regions = [_region(item) for item in images.items]
+    if output_wcs is None or output_wcs == "":
+        grid = grid_around(
+            regions, first, pixel_scale=pixel_scale, pixel_scale_ratio=pixel_scale_ratio, output_shape=output_shape,
+            rotation=rotation, crpix=crpix, crval=crval,
+        )  # fmt: skip
+    else:
+        grid = given_grid(output_wcs, output_shape)
+    ratio = grid.pixel_scale_ratio if grid.pixel_scale_ratio is not None else _ratio_to(first, grid)
+    if kernel.startswith("lanczos") and pixfrac != 1.0:
+        note(f"the {kernel} kernel knows no pixfrac: 1.0 is used instead of {pixfrac}")
+        pixfrac = 1.0
+    options = Options(
+        pixfrac=pixfrac, kernel=kernel, fillval=_fill(fillval), pixel_scale_ratio=ratio, weight_type=weight_type,
+        unusable=int(unusable), context=enable_ctx, variances=enable_err, flags=propagate_dq,
+    )  # fmt: skip
+    _check_memory(grid, len(images), options, memory_limit)
+    coadd, blend, times = Coadd(grid.shape, len(images), options), Blend(_NOT_BLENDED), _Times()
+    blended = blendheaders and len(images) > 1
+    for image in _opened(images, first):
+        pixmap = image_to_image(image.meta.wcs, grid.wcs, image.data.shape, tolerance=pixmap_tolerance)
+        coadd.add(image, pixmap.full())
+        times.add(image)
+        if blended:
+            blend.add(image)
+    product = _product(first, images, grid)
+    if blended:
+        blend.finish(product)
+    _fill_product(product, coadd, grid, ratio, report_var=report_var)
+    times.write(product)
+    write_keywords(product, grid.wcs)
+    product.meta.wcsinfo.s_region = combined_region(regions, grid.wcs)
+    return product
+
+
+def group_of(model: JwstDataModel) -> str | None:
+    """Return what the detectors of one exposure have in common, or None where the keywords do not tell."""
+    if model.meta.hasattr("group_id"):
+        return str(model.meta.group_id)
+    node = model.meta.observation.instance
+    if any(node.get(key) is None for key in _GROUP):
+        return None
+    program, observation, visit, group, sequence, activity, exposure = (node[key] for key in _GROUP)
+    return f"jw{program}{observation}{visit}_{group}{sequence}{activity}_{exposure}"
+
+
+class _Times:
+    """Exposure times of the pointings: detectors that were exposed together count once."""
+
+    def __init__(self) -> None:
+        self.groups: set[str] = set()
+        self.start: list[float] = []
+        self.end: list[float] = []
+        self.exposure = self.duration = self.measured = 0.0
+        self.all_measured = True
+        self.inputs = 0
+
+    def add(self, model: JwstDataModel) -> None:
+        self.inputs += 1
+        group = group_of(model) or f"exposure{self.inputs:04d}"
+        if group in self.groups:
+            return
+        self.groups.add(group)
+        exposure = model.meta.exposure
+        self.start += [t for t in (exposure.start_time,) if t is not None]
+        self.end += [t for t in (exposure.end_time,) if t is not None]
+        self.exposure += exposure.exposure_time or 0.0
+        self.duration += exposure.duration or 0.0
+        self.measured += exposure_weight(model) or 0.0
+        self.all_measured &= exposure.measurement_time is not None
+
+    def write(self, product: ImageModel) -> None:
+        product.meta.resample.pointings = len(self.groups)
+        exposure = product.meta.exposure
+        exposure.exposure_time = exposure.effective_exposure_time = self.exposure
+        exposure.start_time = min(self.start, default=None)
+        exposure.end_time = max(self.end, default=None)
+        exposure.duration = exposure.elapsed_exposure_time = self.duration
+        exposure.measurement_time = self.measured if self.all_measured else None
+
+
+def _opened(images: Exposures, first: ImageModel) -> Iterator[ImageModel]:
+    yield first
+    for k in range(1, len(images)):
+        yield _checked(images[k])
+
+
+def _checked(model: JwstDataModel) -> ImageModel:
+    name = model.meta.filename or type(model).__name__
+    if getattr(model, "data", None) is None or model.data.ndim != 2:
+        raise WrongExposureError(f"resample takes 2-D images; {name} is a {type(model).__name__}.")
+    if not model.meta.hasattr("wcs") or model.meta.wcs is None:
+        raise InputError(f"{name} has no WCS: run assign_wcs first.")
+    if not is_imaging(model.meta.wcs):
+        raise WrongExposureError(f"resample is for images; the WCS of {name} is not one of two sky coordinates.")
+    return model
+
+
+def _region(item: Any) -> str:
+    """Return the S_REGION of an input; of a file only the header is read for it."""
+    if not isinstance(item, JwstDataModel) and Path(item).suffix == ".fits":
+        with fits.open(item) as hdus:
+            region = hdus["SCI"].header.get("S_REGION") if "SCI" in hdus else None
+        if region:
+            return str(region)
+    model = _checked(item if isinstance(item, JwstDataModel) else Exposures([item])[0])
+    region = model.meta.wcsinfo.s_region or polygon(footprint(model.meta.wcs))
+    if region is None:
+        raise InputError(f"{model.meta.filename} has no S_REGION, and its WCS gives no positions at the corners.")
+    return str(region)
+
+
+def _unusable(good_bits: str | int | None) -> np.uint32:
+    if good_bits is None:
+        return dq.PIXEL["DO_NOT_USE"]
+    names = {name: int(bit) for name, bit in dq.PIXEL.items()}
+    try:
+        good = interpret_bit_flags(good_bits, flag_name_map=_flag_map(names))
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise ParameterError(f"resample: good_bits={good_bits!r} cannot be read as DQ flags: {error}.") from error
+    return np.uint32(~(good or 0) & 0xFFFFFFFF) | dq.PIXEL["DO_NOT_USE"]
+
+
+def _flag_map(names: dict[str, int]) -> Any:
+    from astropy.nddata.bitmask import extend_bit_flag_map
+
+    return extend_bit_flag_map("JwstFlags", **{n: b for n, b in names.items() if b})
+
+
+def _fill(value: str | float) -> str:
+    text = str(value)
+    if text.strip().upper() not in {"", "INDEF"}:
+        try:
+            float(text)
+        except ValueError as error:
+            raise ParameterError(f"resample: fillval={value!r} is neither a number nor 'NAN' nor 'INDEF'.") from error
+    return text
+
+
+def _ratio_to(first: ImageModel, grid: Grid) -> float:
+    """Return the scale of a given grid over that of the first input, by its nominal pixel area where it has one."""
+    from jwnb.stage3.output_grid import mean_pixel_area
+
+    area = first.meta.photometry.pixelarea_steradians
+    if not area or area <= 0:
+        area = mean_pixel_area(first.meta.wcs, first.data.shape)
+    return float(grid.pixel_scale / (3600.0 * np.degrees(np.sqrt(area))))
+
+
+def _check_memory(grid: Grid, inputs: int, options: Options, limit: float | None) -> None:
+    needed = bytes_needed(grid.shape, inputs, options) / _GIB
+    size = f"{grid.shape[1]} x {grid.shape[0]} pixels at {grid.pixel_scale:.5g} arcsec, {needed:.3g} GiB"
+    allowed = _memory_free() if limit is None else limit
+    if allowed is not None and needed > allowed:
+        raise InputError(
+            f"the output image would have {size}; {'memory_limit is' if limit is not None else 'there are free'} {allowed:.3g} GiB. "
+            "Give a smaller output_shape, a larger pixel_scale, or fewer images; enable_err=False and enable_ctx=False save memory."
+        )
+    note(f"output image of {size}")
+
+
+def _memory_free() -> float | None:
+    """Return the memory that can still be had, in GiB, or None where the system does not tell."""
+    found = []
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found += [int(line.split()[1]) / 2**20 for line in lines if line.startswith("MemAvailable:")]
+    except OSError:
+        if "SC_PHYS_PAGES" in os.sysconf_names:
+            found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _GIB)
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = (group / "memory.max").read_text().strip()
+        if limit != "max":
+            found.append((int(limit) - int((group / "memory.current").read_text())) / _GIB)
+    except (OSError, ValueError):  # no such control group
+        pass
+    return min(found, default=None)
+
+
+def _product(first: ImageModel, images: Exposures, grid: Grid) -> ImageModel:
+    product = ImageModel()
+    product.update(first)
+    product.meta.wcs = grid.wcs
+    product.meta.filename = product_name(images.names[0] or "exposure.fits", "i2d")
+    return product
+
+
+def _fill_product(product: ImageModel, coadd: Coadd, grid: Grid, ratio: float, *, report_var: bool) -> None:
+    options = coadd.options
+    product.data, product.wht = coadd.data, coadd.weight
+    if coadd.context is not None:
+        product.con = coadd.context
+    if coadd.flags is not None:
+        product.dq = coadd.flags
+    if options.variances:
+        product.err, variances = coadd.finish(1.0 / ratio**2)
+        for name, array in variances.items() if report_var else ():
+            setattr(product, name, array)
+    elif product.meta.hasattr("bunit_err"):
+        del product.meta.bunit_err  # it is a keyword of ERR
+    meta = product.meta
+    meta.photometry.pixelarea_arcsecsq = grid.pixel_scale**2
+    meta.photometry.pixelarea_steradians = grid.pixel_scale**2 / np.degrees(3600.0) ** 2
+    meta.resample.pixel_scale_ratio = ratio
+    meta.resample.pixfrac, meta.resample.kernel = options.pixfrac, options.kernel
+    meta.resample.fillval, meta.resample.weight_type = options.fillval, options.weight_type
+    meta.background.level = meta.background.subtracted = None
