@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from stdatamodels.jwst.datamodels import JwstDataModel
 
@@ -15,7 +15,7 @@ from jwnb.references.parameter_files import read_parameter_file
 
 __all__ = ["Active", "Given", "active", "use"]
 
-Given = JwstDataModel | str | os.PathLike[str]
+Given: TypeAlias = JwstDataModel | str | os.PathLike[str]
 
 
 @dataclass(frozen=True)

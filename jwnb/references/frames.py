@@ -1,6 +1,5 @@
 """Where an array lies on the detector, and the part of a reference that an exposure needs."""
 
-import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -183,9 +182,8 @@ def cut_for(reference: Frame, exposure: JwstDataModel, describe: Callable[[], st
 
 def _stated(subarray: Any) -> Frame | None:
     values = [getattr(subarray, name, None) for name in ("xstart", "ystart", "xsize", "ysize")]
-    if not all(isinstance(value, numbers.Integral) for value in values) or min(values) < 1:
-        return None
-    return Frame(*(int(value) for value in values))
+    found = [int(value) for value in values if isinstance(value, int | np.integer) and value >= 1]
+    return Frame(*found) if len(found) == len(values) else None
 
 
 def _primary_shape(model: JwstDataModel) -> tuple[int, ...] | None:

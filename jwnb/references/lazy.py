@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -55,7 +55,7 @@ class LazyReference:
         self.model = model
         self.cut: Cut | None = None
         self._carrier = meta
-        self._names = fits_names(type(meta))
+        self._names = fits_names(meta.__class__)
         self._extensions = {} if path is None else _extensions(path)
 
     @classmethod
@@ -186,7 +186,7 @@ def chosen_class(path: Path, classes: Sequence[type[JwstDataModel]]) -> type[Jws
     return next((c for c in classes if c.__name__ == stated), classes[0])
 
 
-@lru_cache(maxsize=64)
+@cache
 def fits_names(model_class: type[JwstDataModel]) -> dict[str, str]:
     """Return the image extension of each array attribute of a model class."""
     return {name: hdu for name, hdu in _hdus(model_class().schema["properties"]) if not name.endswith("_def")}

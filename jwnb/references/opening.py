@@ -219,6 +219,7 @@ def _given_model(resolved: Resolved, classes: tuple[type[JwstDataModel], ...]) -
 def _converted(resolved: Resolved, classes: tuple[type[JwstDataModel], ...]) -> JwstDataModel:
     """Take a model of a more general class for what the step wants; refuse one of another kind."""
     model = resolved.model
+    assert model is not None
     wanted = next((c for c in classes if issubclass(c, type(model))), None)
     if wanted is None:
         raise InputError(f"the {resolved.reftype} reference is a {classes[0].__name__} (or its path); a {type(model).__name__} was given.")
