@@ -1,0 +1,427 @@
+"""Ramps to count rates: segments, their slopes, and the variances of what they are combined to.
+
+The read-noise variance of a segment of `n` groups is ``12 R² / ((n³ - n) tgroup²)``, its Poisson variance
+``rate / (tgroup gain (n - 1))`` with one rate for all segments of a pixel: the median difference of its good groups.
+Slopes are combined with the inverse read-noise variance as weight.
+
+Slopes do not need the median rate and Poisson variances do, and the median is that of all integrations: so each row is
+gone through twice, and the second time flags are looked at again only where a ramp is not one whole segment. Whole ramps
+are fitted a block of columns at a time, so that the compiler can use vector instructions; the others one by one.
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from jwnb.kernels import jit, parallel_jit
+from jwnb.kernels.segments import (
+    ORDINARY,
+    ZERO_FRAME,
+    Bits,
+    Plan,
+    Weights,
+    dissect,
+    give_back_charge,
+    median_in_place,
+    median_rate,
+    noise_in_electrons,
+    power_index,
+    read_noise_variance,
+    segment_slope,
+    segment_time,
+)
+
+__all__ = ["Fitted", "Pixels", "Ramps", "fit_ramps", "poisson_variance"]
+
+# Variances from here on are not believed; they become 0, and so does a rate that was weighted with one.
+HUGE_VARIANCE = 1.0e6
+
+# What the first pass leaves for the second in the place of the error.
+_NOTHING, _WHOLE, _PARTS = 0, 1, 2
+
+_BLOCK = 512
+_LONGEST_NETWORK = 64
+
+
+class Ramps(NamedTuple):
+    """What is fitted: counts and GROUPDQ (nints, ngroups, ny, nx), and zero frames (nints, ny, nx; empty if there are none)."""
+
+    data: NDArray[np.float32]
+    groupdq: NDArray[np.uint8]
+    zeroframe: NDArray[np.float32]
+
+
+class Pixels(NamedTuple):
+    """What is known of each pixel (ny, nx): PIXELDQ, gain (e/DN), CDS read noise (DN), mean dark current (DN/s)."""
+
+    dq: NDArray[np.uint32]
+    gain: NDArray[np.float32]
+    readnoise: NDArray[np.float32]
+    dark: NDArray[np.float32]
+
+
+class Fitted(NamedTuple):
+    """Rates in DN/s with errors, flags and variances, of (ny, nx) or (nints, ny, nx)."""
+
+    rate: NDArray[np.float32]
+    err: NDArray[np.float32]
+    dq: NDArray[np.uint32]
+    var_poisson: NDArray[np.float32]
+    var_rnoise: NDArray[np.float32]
+
+
+def fit_ramps(
+    ramps: Ramps, pixels: Pixels, *, plan: Plan, bits: Bits, weights: Weights
+) -> tuple[Fitted, Fitted, NDArray[np.float64]]:
+    """Fit every ramp.
+
+    Parameters
+    ----------
+    ramps, pixels : Ramps, Pixels
+        C-contiguous, only read.
+    plan, bits, weights : Plan, Bits, Weights
+        Groups and times; flags; `optimal_weights` of at least as many groups as are used.
+
+    Returns
+    -------
+    rate : Fitted
+        Of the exposure, (ny, nx). NaN with variances of 0 where no integration has a usable group.
+    rateints : Fitted
+        Of each integration, (nints, ny, nx).
+    median : ndarray
+        (ny, nx), the median rates, averaged over integrations, that the Poisson variances come from.
+    """
+    nints, _, ny, nx = ramps.data.shape
+    rate, rateints = _empty((ny, nx)), _empty((nints, ny, nx))
+    median = np.empty((ny, nx))
+    _fit_rows(ramps, pixels, plan, bits, weights, rate, rateints, median)
+    return rate, rateints, median
+
+
+def _empty(shape: tuple[int, ...]) -> Fitted:
+    rate, err, var_poisson, var_rnoise = (np.empty(shape, np.float32) for _ in range(4))
+    return Fitted(rate, err, np.empty(shape, np.uint32), var_poisson, var_rnoise)
+
+
+class _Row(NamedTuple):
+    """What is known of the pixels of a row, and what their integrations add up to.
+
+    `whole` is 1 / read-noise variance of a ramp that is one segment; `base` the flags before fitting; `dq` those of any
+    integration and `common` those of all; `given_up` says where groups were given up for CHARGELOSS. `sums` are, over
+    integrations: the median rate; slope / variance and 1 / variance (read noise only); the latter with the CHARGELOSS groups
+    given back; 1 / Poisson variance.
+    """
+
+    gain: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    whole: NDArray[np.float64]
+    base: NDArray[np.uint32]
+    dq: NDArray[np.uint32]
+    common: NDArray[np.uint32]
+    saturated: NDArray[np.bool_]
+    given_up: NDArray[np.bool_]
+    sums: NDArray[np.float64]
+
+
+_MEDIAN, _MOMENT, _WEIGHT, _RESTORED, _POISSON = range(5)
+
+
+@parallel_jit
+def _fit_rows(ramps, pixels, plan, bits, weights, rate, rateints, median):  # type: ignore[no-untyped-def]
+    for y in numba.prange(ramps.data.shape[2]):
+        row = _new_row(y, pixels, plan, bits)
+        _fit_row(y, ramps, plan, bits, weights, row, rateints)
+        row.sums[_MEDIAN] /= ramps.data.shape[0]
+        median[y] = row.sums[_MEDIAN]
+        _add_poisson_variances(y, ramps, pixels.dark, plan, bits, row, rateints)
+        _combine_integrations(y, bits, row, rate)
+
+
+@jit
+def _new_row(y, pixels, plan, bits):  # type: ignore[no-untyped-def]
+    nx = pixels.dq.shape[1]
+    gain, noise, whole = np.empty(nx), np.empty(nx), np.empty(nx)
+    base = pixels.dq[y].copy()
+    for x in range(nx):
+        gain[x] = pixels.gain[y, x]
+        noise[x] = noise_in_electrons(pixels.readnoise[y, x], gain[x], plan)
+        whole[x] = 1.0 / read_noise_variance(plan.stop - plan.start, gain[x], noise[x], plan.group_time)
+        if not gain[x] > 0.0:
+            base[x] |= bits.no_gain | bits.do_not_use
+    common = np.full(nx, np.uint32(bits.do_not_use | bits.saturated))
+    saturated, given_up = np.zeros(nx, np.bool_), np.zeros(nx, np.bool_)
+    return _Row(gain, noise, whole, base, base.copy(), common, saturated, given_up, np.zeros((5, nx)))
+
+
+@jit
+def _fit_row(y, ramps, plan, bits, weights, row, rateints):  # type: ignore[no-untyped-def]
+    """Write all of a row's integrations but Poisson variances and errors, and sum them up."""
+    nints, _, _, nx = ramps.data.shape
+    n = plan.stop - plan.start
+    by_blocks = n > 1 and plan.first_used <= plan.start and plan.last_used >= plan.stop - 1
+    odd, norm = weights.odd.copy(), weights.slope_norm.copy()
+    whole, slopes, medians = np.zeros(_BLOCK, np.bool_), np.empty(_BLOCK), np.empty(_BLOCK)
+    room = np.empty((2, max(n - 1, 1), _BLOCK), np.float32)
+    for i in range(nints):
+        for x0 in range(0, nx, _BLOCK):
+            x1 = min(x0 + _BLOCK, nx)
+            if by_blocks:
+                _fit_whole_ramps(i, y, x0, x1, ramps, plan, row, odd, norm, room, whole, slopes, medians)
+                _keep_whole_ramps(i, y, x0, x1, bits, row, whole, slopes, medians, rateints)
+            _fit_other_ramps(i, y, x0, x1, ramps, plan, bits, odd, norm, row, whole, rateints)
+
+
+@jit
+def _fit_whole_ramps(i, y, start, stop, ramps, plan, row, odd, norm, room, whole, slopes, medians):  # type: ignore[no-untyped-def]
+    """Fit the ramps of a block without a flag or NaN, and say which they are; what is written for others means nothing.
+
+    Indices into the block are unsigned and each loop is short: with signed ones (which may count from the end) or with
+    more arrays to a loop the compiler gives up vector instructions, and this takes three times as long.
+    """
+    data, groupdq, gain, noise = ramps.data, ramps.groupdq, row.gain, row.noise
+    first, last = plan.start, plan.stop - 1
+    n = last + 1 - first
+    x0, width = np.uint64(start), np.uint64(stop - start)
+    seen, total, power = np.zeros(width, np.uint8), np.zeros(width, np.float32), np.empty(width, np.int64)
+    for g in range(groupdq.shape[1]):
+        for b in range(width):
+            seen[b] |= groupdq[i, g, y, x0 + b]
+    for g in range(n - 1):
+        for b in range(width):
+            difference = data[i, first + g + 1, y, x0 + b] - data[i, first + g, y, x0 + b]
+            room[0, g, b] = difference
+            total[b] += difference
+    for b in range(width):
+        whole[b] = seen[b] == 0 and total[b] == total[b]
+    _medians(room, n - 1, width, medians)
+    for b in range(width):
+        medians[b] /= plan.group_time
+        slopes[b] = 0.0
+    for b in range(width):
+        low, high = np.float64(data[i, first, y, x0 + b]), np.float64(data[i, last, y, x0 + b])
+        power[b] = power_index(low, high, gain[x0 + b], noise[x0 + b])
+    for j in range(n // 2):
+        for b in range(width):
+            low, high = np.float64(data[i, first + j, y, x0 + b]), np.float64(data[i, last - j, y, x0 + b])
+            slopes[b] += odd[power[b], n - 1 - 2 * j] * (high - low)
+    for b in range(width):
+        usable = n == 2 or (noise[x0 + b] != 0.0 and np.isfinite(noise[x0 + b]) and np.isfinite(slopes[b]))
+        slopes[b] = slopes[b] / norm[power[b], n] / plan.group_time if usable else np.nan
+
+
+@jit
+def _medians(room, m, width, medians):  # type: ignore[no-untyped-def]
+    """Write the medians of the columns of ``room[0, :m, :width]`` (no NaN that matters), which are reordered."""
+    half = m // 2
+    values, other = room[0], room[1]
+    if m > _LONGEST_NETWORK:
+        work = np.empty(m)
+        for b in range(width):
+            for g in range(m):
+                work[g] = values[g, b]
+            medians[b] = median_in_place(work, m)
+        return
+    # Bubble sort of all columns at once, down to the middle. The largest so far rides in `largest` and results go to another
+    # array, so that no loop writes where it reads.
+    largest = np.empty(width, np.float32)
+    for top in range(m - 1, half - 2 + m % 2, -1):
+        for b in range(width):
+            largest[b] = values[0, b]
+        for g in range(top):
+            for b in range(width):
+                up, down = largest[b], values[g + 1, b]
+                other[g, b] = min(up, down)
+                largest[b] = max(up, down)
+        if top == half:
+            for b in range(width):
+                medians[b] = largest[b]
+        elif top == half - 1:
+            for b in range(width):
+                medians[b] = (medians[b] + largest[b]) / 2.0
+        values, other = other, values
+
+
+@jit
+def _keep_whole_ramps(i, y, x0, x1, bits, row, whole, slopes, medians, rateints):  # type: ignore[no-untyped-def]
+    """Write and add up the ramps of a block that are one segment of all groups."""
+    invalid = np.uint32(bits.do_not_use | bits.saturated)
+    for x in range(x0, x1):
+        if not whole[x - x0]:
+            continue
+        weight = row.whole[x]
+        moment, variance = slopes[x - x0] * weight, _believed(1.0 / weight)
+        row.sums[_MEDIAN, x] += medians[x - x0]
+        row.sums[_MOMENT, x] += moment
+        row.sums[_WEIGHT, x] += weight
+        if variance > 0.0:
+            row.sums[_RESTORED, x] += weight
+        bad = row.base[x] & invalid != 0
+        row.common[x] &= row.base[x]
+        rateints.rate[i, y, x] = np.nan if bad else moment * variance
+        rateints.err[i, y, x] = _NOTHING if bad else _WHOLE
+        rateints.dq[i, y, x] = row.base[x]
+        rateints.var_rnoise[i, y, x] = 0.0 if bad else variance
+
+
+@jit
+def _fit_other_ramps(i, y, x0, x1, ramps, plan, bits, odd, norm, row, whole, rateints):  # type: ignore[no-untyped-def]
+    """Fit, write and add up the ramps of a block with flags, one by one."""
+    data, groupdq, zeroframe = ramps.data, ramps.groupdq, ramps.zeroframe
+    ngroups, n = groupdq.shape[1], plan.stop - plan.start
+    invalid = np.uint32(bits.do_not_use | bits.saturated)
+    flags, values, work = np.empty(ngroups, np.uint8), np.empty(n), np.empty(n)
+    starts, lengths = np.empty(n, np.int64), np.empty(n, np.int64)
+    for x in range(x0, x1):
+        if whole[x - x0]:
+            continue
+        gain, noise = row.gain[x], row.noise[x]
+        for g in range(ngroups):
+            flags[g] = groupdq[i, g, y, x]
+        zero = zeroframe[i, y, x] if zeroframe.size else np.float32(0.0)
+        seen, kind, earned, count, _ = dissect(flags, ngroups, zero, plan, bits, starts, lengths)
+        for g in range(n):
+            values[g] = np.nan if flags[g] & bits.saturated else np.float64(data[i, plan.start + g, y, x])
+        if kind == ZERO_FRAME:
+            values[0] = zero
+        row.sums[_MEDIAN, x] += median_rate(flags, values, kind, plan, bits, work)
+        slope, variance, marker = 0.0, 0.0, _NOTHING
+        if count:
+            moment, weight = _weighted_slopes(values, starts, lengths, count, kind, gain, noise, plan, odd, norm)
+            variance = _believed(1.0 / weight)
+            slope, marker = moment * variance, _PARTS
+            row.sums[_MOMENT, x] += moment
+            row.sums[_WEIGHT, x] += weight
+        raised = np.uint32(seen & (bits.jump | bits.persistence))
+        dq = row.base[x] | raised | earned
+        if dq & invalid:
+            slope, variance, marker = np.nan, 0.0, _NOTHING
+        row.common[x] &= dq
+        row.dq[x] |= raised
+        if seen & bits.charge_loss:
+            for g in range(ngroups):
+                flags[g] = groupdq[i, g, y, x]
+            count = give_back_charge(flags, ngroups, plan, bits, starts, lengths)
+            weight = _noise_weight(lengths, count, kind, gain, noise, plan)
+            variance = _believed(1.0 / weight)
+            row.given_up[x] = True
+            row.sums[_RESTORED, x] += weight
+        elif variance > 0.0:
+            row.sums[_RESTORED, x] += 1.0 / variance
+        if seen & bits.saturated and not (kind == ZERO_FRAME and n == 1):
+            dq |= np.uint32(bits.saturated)
+            row.saturated[x] = True
+        rateints.rate[i, y, x] = slope
+        rateints.err[i, y, x] = marker
+        rateints.dq[i, y, x] = dq
+        rateints.var_rnoise[i, y, x] = variance
+
+
+@jit
+def _weighted_slopes(values, starts, lengths, count, kind, gain, noise, plan, odd, norm):  # type: ignore[no-untyped-def]
+    """Return the sums over segments of slope / variance and of 1 / variance (read noise only)."""
+    moment, weight = 0.0, 0.0
+    for s in range(count):
+        start, n = starts[s], lengths[s]
+        time = plan.group_time if n > 1 else segment_time(kind, plan)
+        slope = values[start] if n == 1 else segment_slope(values, start, n, gain, noise, odd, norm)
+        variance = read_noise_variance(n, gain, noise, time)
+        moment += slope / time / variance
+        weight += 1.0 / variance
+    return moment, weight
+
+
+@jit
+def _noise_weight(lengths, count, kind, gain, noise, plan):  # type: ignore[no-untyped-def]
+    """Return the sum over segments of 1 / variance (read noise only), where there is one."""
+    weight = 0.0
+    for s in range(count):
+        variance = read_noise_variance(
+            lengths[s], gain, noise, plan.group_time if lengths[s] > 1 else segment_time(kind, plan)
+        )
+        if variance > 0.0:
+            weight += 1.0 / variance
+    return weight
+
+
+@jit
+def _add_poisson_variances(y, ramps, dark, plan, bits, row, rateints):  # type: ignore[no-untyped-def]
+    """Write a row's Poisson variances and errors, and add up the former."""
+    groupdq, zeroframe = ramps.groupdq, ramps.zeroframe
+    nints, ngroups, _, nx = groupdq.shape
+    n = plan.stop - plan.start
+    flags, starts, lengths = np.empty(ngroups, np.uint8), np.empty(n, np.int64), np.empty(n, np.int64)
+    poisson, err = np.empty(nx), np.empty(nx)
+    for x in range(nx):
+        lengths[0] = n
+        poisson[x], err[x] = _poisson_weight(lengths, 1, ORDINARY, row.sums[_MEDIAN, x], dark[y, x], row.gain[x], row.noise[x], plan)
+    for i in range(nints):
+        for x in range(nx):
+            marker = rateints.err[i, y, x]
+            weight, total = 0.0, 0.0
+            if marker == _WHOLE:
+                weight, total = poisson[x], err[x]
+            elif marker == _PARTS:
+                for g in range(ngroups):
+                    flags[g] = groupdq[i, g, y, x]
+                zero = zeroframe[i, y, x] if zeroframe.size else np.float32(0.0)
+                _, kind, _, count, _ = dissect(flags, ngroups, zero, plan, bits, starts, lengths)
+                weight, total = _poisson_weight(
+                    lengths, count, kind, row.sums[_MEDIAN, x], dark[y, x], row.gain[x], row.noise[x], plan
+                )
+            row.sums[_POISSON, x] += weight
+            rateints.var_poisson[i, y, x] = _believed(1.0 / weight) if weight > 0.0 else 0.0
+            rateints.err[i, y, x] = total
+
+
+@jit
+def _poisson_weight(lengths, count, kind, median, dark, gain, noise, plan):  # type: ignore[no-untyped-def]
+    """Return the sum over segments of 1 / Poisson variance, and the error from both kinds of variance."""
+    weight, both = 0.0, 0.0
+    for s in range(count):
+        n = lengths[s]
+        time = plan.group_time if n > 1 else segment_time(kind, plan)
+        variance = poisson_variance(n, median, dark, gain, time)
+        if variance > 0.0:
+            weight += 1.0 / variance
+        both += 1.0 / (variance + read_noise_variance(n, gain, noise, time))
+    total = 1.0 / both
+    return weight, 0.0 if total > HUGE_VARIANCE else np.sqrt(total)
+
+
+@jit
+def _combine_integrations(y, bits, row, rate):  # type: ignore[no-untyped-def]
+    invalid = np.uint32(bits.do_not_use | bits.saturated)
+    for x in range(rate.rate.shape[1]):
+        dq = row.dq[x] | row.common[x]
+        weight, restored = row.sums[_WEIGHT, x], row.sums[_RESTORED, x]
+        poisson = _believed(1.0 / row.sums[_POISSON, x]) if row.sums[_POISSON, x] > 0.0 else 0.0
+        # NaN (of a read noise of NaN) stays NaN.
+        noise = _believed(1.0 / weight if weight > 0.0 else weight)
+        slope, err = row.sums[_MOMENT, x] * noise, np.sqrt(poisson + noise)
+        if dq & invalid:
+            slope, err, poisson, noise = np.nan, 0.0, 0.0, 0.0
+        if row.given_up[x]:
+            noise = _believed(1.0 / restored if restored > 0.0 else noise)
+        if row.saturated[x]:
+            dq |= np.uint32(bits.saturated)
+        rate.rate[y, x], rate.err[y, x], rate.dq[y, x] = slope, err, dq
+        rate.var_poisson[y, x], rate.var_rnoise[y, x] = poisson, noise
+
+
+@jit
+def poisson_variance(n, median, dark, gain, time):  # type: ignore[no-untyped-def]
+    """Return the Poisson variance, in (DN/s)², of the slope of `n` groups `time` seconds apart (a single one counts as two).
+
+    `median` and `dark` are the pixel's median rate, 0 if negative, and mean dark current in DN/s.
+    """
+    rate = np.float64(dark)
+    if median > 0.0:
+        rate += median
+    return rate / (time * gain * max(n - 1, 1))
+
+
+@jit
+def _believed(variance):  # type: ignore[no-untyped-def]
+    return 0.0 if variance >= HUGE_VARIANCE else variance
