@@ -1,0 +1,305 @@
+"""What jump detection does with the differences of one pixel.
+
+Differences are single precision, as the data are; medians, noise and ratios are double. NaN is a difference that is not usable.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jwnb.kernels import jit
+
+__all__ = [
+    "Found", "JumpRules", "Ramps", "copy_flags", "count_jumps", "differences", "flag_difference", "flag_groups_after", "mark_spread",
+    "median_of", "middle_ranks", "noise_squared", "normal_sizes", "select", "threshold_for",
+]  # fmt: skip
+
+
+class Ramps(NamedTuple):
+    """What jumps are found in; all C-contiguous.
+
+    Attributes
+    ----------
+    data : ndarray
+        Ramps in DN, (nints, ngroups, ny, nx).
+    groupdq : ndarray
+        Their flags. Groups with DO_NOT_USE or SATURATED, and NaN, make no difference.
+    gain, readnoise : ndarray
+        In e/DN, and noise of a difference (CDS) in DN, (ny, nx). Where the noise is NaN, or there is none at all, nothing is flagged.
+    usable : ndarray
+        False where every pixel of a group has DO_NOT_USE, (nints, ngroups).
+    """
+
+    data: NDArray[np.float32]
+    groupdq: NDArray[np.uint8]
+    gain: NDArray[np.float32]
+    readnoise: NDArray[np.float32]
+    usable: NDArray[np.bool_]
+
+
+class JumpRules(NamedTuple):
+    """Thresholds in sigma, frames averaged into a group, and flags.
+
+    ``normal`` is for 4 and more usable differences, ``four_groups`` for 3, ``three_groups`` for 2; jumps between ``min_spread`` and
+    ``max_spread`` flag their neighbours.
+    """
+
+    normal: float
+    four_groups: float
+    three_groups: float
+    min_spread: float
+    max_spread: float
+    nframes: float
+    do_not_use: np.uint8
+    saturated: np.uint8
+    jump: np.uint8
+
+
+class Found(NamedTuple):
+    """Flagged groups, which of them flag their neighbours, and how many jumps there were.
+
+    Attributes
+    ----------
+    groupdq : ndarray of uint8, (nints, ngroups, ny, nx)
+    spread : ndarray of uint8, (nints, ngroups, ny, ceil(nx / 8))
+        One bit a pixel, lowest first.
+    jumps : ndarray of int64, (ny,)
+        Groups of each row that are flagged, by the caller or here, before neighbours.
+    """
+
+    groupdq: NDArray[np.uint8]
+    spread: NDArray[np.uint8]
+    jumps: NDArray[np.int64]
+
+
+@jit
+def copy_flags(ramps, rules, y, x0, out, seen):  # type: ignore[no-untyped-def]
+    """Copy the flags of ``seen.size`` columns, without jumps in bad groups; `seen` is where there is a bad group or a jump."""
+    bad = np.uint8(rules.do_not_use | rules.saturated)
+    keep, jump = np.uint8(~rules.jump), np.uint8(rules.jump)
+    n = seen.size
+    seen[:] = np.uint8(0)
+    for i in range(ramps.groupdq.shape[0]):
+        for g in range(ramps.groupdq.shape[1]):
+            given, copy = ramps.groupdq[i, g, y, x0 : x0 + n], out.groupdq[i, g, y, x0 : x0 + n]
+            watched = np.uint8(bad | jump) if ramps.usable[i, g] else jump
+            for x in range(n):
+                flags = given[x]
+                seen[x] |= np.uint8(flags & watched)
+                copy[x] = np.uint8(flags & keep) if np.uint8(flags & bad) else flags
+
+
+@jit
+def differences(ramps, rules, y, x, diffs):  # type: ignore[no-untyped-def]
+    """Write the differences of neighbouring groups of one pixel, in electrons, integration after integration."""
+    bad = np.uint8(rules.do_not_use | rules.saturated)
+    factor, missing = ramps.gain[y, x], np.float32(np.nan)
+    k = 0
+    for i in range(ramps.data.shape[0]):
+        before = missing
+        for g in range(ramps.data.shape[1]):
+            after = missing
+            if ramps.usable[i, g] and not np.uint8(ramps.groupdq[i, g, y, x] & bad):
+                after = ramps.data[i, g, y, x] * factor
+            if g > 0:
+                diffs[k] = after - before
+                k += 1
+            before = after
+
+
+@jit
+def noise_squared(ramps, rules, y, x):  # type: ignore[no-untyped-def]
+    """Return the variance of a difference from read noise, in electrons² (the reference is that of a difference)."""
+    noise = ramps.readnoise[y, x] * ramps.gain[y, x]
+    return np.float64(noise * noise) / rules.nframes
+
+
+@jit
+def middle_ranks(count):  # type: ignore[no-untyped-def]
+    """Return the ranks of the two values that the median of `count` is the mean of."""
+    return (count - 1) // 2, count // 2
+
+
+@jit
+def threshold_for(rules, count):  # type: ignore[no-untyped-def]
+    """Return the threshold for a pixel with so many usable differences."""
+    if count >= 4:
+        return rules.normal
+    return rules.four_groups if count == 3 else rules.three_groups
+
+
+@jit
+def median_of(values, scratch):  # type: ignore[no-untyped-def]
+    """Return the median of what is not NaN, or NaN."""
+    count = _without_nan(values, scratch)
+    if count == 0:
+        return np.nan
+    low, high = middle_ranks(count)
+    upper = np.float64(select(scratch, count, high))
+    if low == high:
+        return upper
+    lower = scratch[0]
+    for k in range(1, high):  # what `select` left below the rank is not larger
+        lower = max(lower, scratch[k])
+    return (np.float64(lower) + upper) / 2.0
+
+
+@jit
+def select(values, count, rank):  # type: ignore[no-untyped-def]
+    """Return the value of that rank in ``values[:count]``, which is partitioned about it (Hoare 1961, Comm. ACM 4, 321)."""
+    first, last = 0, count - 1
+    while first < last:
+        pivot = values[(first + last) // 2]
+        i, j = first, last
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while pivot < values[j]:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if rank <= j:
+            last = j
+        elif rank >= i:
+            first = i
+        else:
+            break
+    return values[rank]
+
+
+@jit
+def _without_nan(values, scratch):  # type: ignore[no-untyped-def]
+    count = 0
+    for k in range(values.size):
+        if values[k] == values[k]:
+            scratch[count] = values[k]
+            count += 1
+    return count
+
+
+@jit
+def normal_sizes(diffs, scratch, noise2, rules):  # type: ignore[no-untyped-def]
+    """Return the range of sizes that are no jumps, taking the worst away and judging the rest again until none is left.
+
+    As the ratio to the noise grows away from the median, the worst is always at an end of the sorted sizes; equal ones go together.
+    """
+    count = _without_nan(diffs, scratch)
+    sizes = scratch[:count]
+    for k in range(count):
+        sizes[k] = abs(sizes[k])
+    _sort(sizes)
+    first, last = 0, count
+    again = False
+    while last - first >= 2:
+        median = _median_without_largest(sizes[first:last])
+        if again:  # agreement with jwst, where all medians but the first are single precision
+            median = np.float64(np.float32(median))
+        again = True
+        sigma = np.sqrt(median + noise2)
+        if not sigma > 0.0:
+            break
+        worst = _ratio(sizes[last - 1], median, sigma)
+        low = _ratio(sizes[first], median, sigma)
+        if low > worst or np.isnan(worst):
+            worst = low
+        if not worst > threshold_for(rules, last - first):
+            break
+        while last > first and _ratio(sizes[last - 1], median, sigma) == worst:
+            last -= 1
+        while last > first and _ratio(sizes[first], median, sigma) == worst:
+            first += 1
+    lowest = np.float64(sizes[first]) if first > 0 else -np.inf
+    highest = np.float64(sizes[last - 1]) if last < count else np.inf
+    return lowest, highest
+
+
+@jit
+def _ratio(size, median, sigma):  # type: ignore[no-untyped-def]
+    return np.float64(np.float32(abs(size - median))) / sigma
+
+
+@jit
+def _sort(values):  # type: ignore[no-untyped-def]
+    if values.size > 32:
+        values.sort()
+        return
+    for k in range(1, values.size):
+        value, at = values[k], k
+        while at > 0 and values[at - 1] > value:
+            values[at] = values[at - 1]
+            at -= 1
+        values[at] = value
+
+
+@jit
+def _median_without_largest(sizes):  # type: ignore[no-untyped-def]
+    """Return the median of sorted sizes: of 4 and more without the largest (all that equal it), of 2 the smaller."""
+    count = sizes.size
+    if count == 2:
+        return np.float64(sizes[0])
+    if count >= 4:
+        largest = sizes[count - 1]
+        while count > 0 and sizes[count - 1] == largest:
+            count -= 1
+        if count == 0:
+            return np.nan
+    low, high = middle_ranks(count)
+    return (np.float64(sizes[low]) + np.float64(sizes[high])) / 2.0
+
+
+@jit
+def flag_difference(out, rules, k, y, x):  # type: ignore[no-untyped-def]
+    """Flag the group at the end of difference `k` of a pixel."""
+    per = out.groupdq.shape[1] - 1
+    out.groupdq[k // per, k % per + 1, y, x] |= rules.jump
+
+
+@jit
+def mark_spread(diffs, scratch, noise2, rules, y, x, out):  # type: ignore[no-untyped-def]
+    """Mark the flagged groups of a pixel whose jump is of the size that flags the neighbours.
+
+    The ratio is to the median of all differences, jumps too.
+    """
+    per = out.groupdq.shape[1] - 1
+    median = sigma = -1.0
+    for k in range(diffs.size):
+        i, g = k // per, k % per + 1
+        if not np.uint8(out.groupdq[i, g, y, x] & rules.jump):
+            continue
+        if sigma == -1.0:
+            median = median_of(diffs, scratch)
+            sigma = np.sqrt(abs(median) + noise2)
+        if sigma > 0.0 and rules.min_spread < abs(diffs[k] - median) / sigma < rules.max_spread:
+            out.spread[i, g, y, x // 8] |= np.uint8(1 << (x % 8))
+
+
+@jit
+def count_jumps(ramps, rules, y, x, out):  # type: ignore[no-untyped-def]
+    """Return how many groups of a pixel have a jump, those given in bad groups too."""
+    count = 0
+    for i in range(out.groupdq.shape[0]):
+        for g in range(out.groupdq.shape[1]):
+            if np.uint8((out.groupdq[i, g, y, x] | ramps.groupdq[i, g, y, x]) & rules.jump):
+                count += 1
+    return count
+
+
+@jit
+def flag_groups_after(diffs, median, rules, electrons, groups, y, x, out):  # type: ignore[no-untyped-def]
+    """Flag the groups of a pixel after its large jumps; what is flagged so does not count as a jump."""
+    nints, ngroups = out.groupdq.shape[:2]
+    bad = np.uint8(rules.do_not_use | rules.saturated)
+    for i in range(nints):
+        until = -1
+        for g in range(1, ngroups):
+            flags = out.groupdq[i, g, y, x]
+            if g <= until and not np.uint8(flags & bad):
+                out.groupdq[i, g, y, x] |= rules.jump
+            if np.uint8(flags & rules.jump):
+                rise = np.float64(diffs[i * (ngroups - 1) + g - 1]) - median
+                for n in range(2):
+                    if rise >= electrons[n]:
+                        until = max(until, g + groups[n])

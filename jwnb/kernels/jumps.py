@@ -1,0 +1,302 @@
+"""Jumps in ramps: differences of neighbouring groups that stand out from the pixel's own median difference.
+
+The two-point difference method (Anderson & Gordon 2011, PASP 123, 1237). A pixel is judged by all its integrations together.
+
+Nearly all pixels have no jump, so most of the time goes into showing that quickly. The ratio of the largest difference M to
+its noise, ``(M - m) / sqrt(|m| + r)``, falls as the median m rises: the pixel has no upward jump where m is at least
+the m at which the ratio is the threshold, and that is seen by counting the differences below it, without a median. The same
+goes for the smallest difference. Pixels that are not cleared so, or that have unusable groups, are judged one by one
+in double precision (`jwnb.kernels.jump_pixels`).
+"""
+
+from typing import Any, Literal
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from jwnb.kernels import jit, parallel_jit
+from jwnb.kernels.jump_clipping import clip_jumps
+from jwnb.kernels.jump_pixels import (
+    Found,
+    JumpRules,
+    Ramps,
+    copy_flags,
+    count_jumps,
+    differences,
+    flag_difference,
+    flag_groups_after,
+    mark_spread,
+    median_of,
+    middle_ranks,
+    noise_squared,
+    normal_sizes,
+    threshold_for,
+)
+
+__all__ = ["Found", "JumpRules", "Method", "Ramps", "find_jumps", "flag_after_jumps", "flag_neighbors", "prepare", "usable_groups"]
+
+Method = Literal["iterate", "once", "clip", "clip_integrations"]
+
+
+def prepare(
+    data: NDArray[np.float32],
+    groupdq: NDArray[np.uint8],
+    *,
+    gain: NDArray[np.float32],
+    readnoise: NDArray[np.float32],
+    do_not_use: np.uint8,
+) -> Ramps:
+    """Return the arrays as the kernels take them: see `Ramps`."""
+    return Ramps(
+        _read_only(data, np.float32),
+        _read_only(groupdq, np.uint8),
+        _read_only(gain, np.float32),
+        _read_only(readnoise, np.float32),
+        usable_groups(groupdq, do_not_use),
+    )
+
+
+def _read_only(array: NDArray[Any], dtype: type) -> NDArray[Any]:
+    """Return a C-contiguous view that cannot be written to, so that kernels are compiled once for all inputs."""
+    view = np.ascontiguousarray(array, dtype).view()
+    view.flags.writeable = False
+    return view
+
+
+def usable_groups(groupdq: NDArray[np.uint8], do_not_use: np.uint8) -> NDArray[np.bool_]:
+    """Return, of shape (nints, ngroups), False where every pixel of a group has the flag `do_not_use`."""
+    usable = np.ones(groupdq.shape[:2], bool)
+    for i, g in np.argwhere(groupdq[:, :, 0, 0] & do_not_use):
+        usable[i, g] = not (groupdq[i, g] & do_not_use).all()
+    return usable
+
+
+def find_jumps(ramps: Ramps, rules: JumpRules, *, method: Method) -> Found:
+    """Flag the groups at which a ramp has jumped.
+
+    Parameters
+    ----------
+    ramps : Ramps
+        The exposure; only read.
+    rules : JumpRules
+        Thresholds and flags.
+    method : {"iterate", "once", "clip", "clip_integrations"}
+        Flag the worst difference and judge the rest again, until none is left; flag all that stand out from the median of all at
+        once; clip the differences of a pixel; clip those of each group across integrations.
+
+    Returns
+    -------
+    Found
+        Jumps given in groups that are SATURATED or DO_NOT_USE are taken away, as they say nothing more.
+    """
+    nints, ngroups, ny, nx = ramps.data.shape
+    spread = np.zeros((nints, ngroups, ny, (nx + 7) // 8), np.uint8)
+    found = Found(np.empty_like(ramps.groupdq), spread, np.zeros(ny, np.int64))
+    if method in ("clip", "clip_integrations"):
+        clip_jumps(ramps, rules, found, across=method == "clip_integrations")
+    else:
+        _find_rows(ramps, rules, method == "iterate", found)
+    return found
+
+
+def flag_neighbors(found: Found, rules: JumpRules) -> None:
+    """Flag, in ``found.groupdq``, the four neighbours of the pixels marked in ``found.spread``."""
+    _spread_rows(found, rules)
+
+
+def flag_after_jumps(found: Found, ramps: Ramps, rules: JumpRules, *, electrons: tuple[float, float], groups: tuple[int, int]) -> None:
+    """Flag, in ``found.groupdq``, the groups that follow large jumps (of neighbours too).
+
+    Parameters
+    ----------
+    found : Found
+        Its flags are changed.
+    ramps, rules : Ramps, JumpRules
+        As for `find_jumps`.
+    electrons : (float, float)
+        A jump that is above the pixel's median difference by at least the first (second) …
+    groups : (int, int)
+        … flags so many groups after it, in its integration.
+    """
+    _after_rows(found, ramps, rules, np.array(electrons, np.float64), np.array(groups, np.int64))
+
+
+@parallel_jit
+def _find_rows(ramps, rules, iterate, out):  # type: ignore[no-untyped-def]
+    nints, ngroups, ny, _ = ramps.data.shape
+    live = 0
+    for i in range(nints):
+        for g in range(1, ngroups):
+            live += ramps.usable[i, g] and ramps.usable[i, g - 1]
+    # The differences of a block of columns are to stay in the first-level cache.
+    width = max(32, min(512, 6144 // max(live, 1) // 16 * 16))
+    for y in numba.prange(ny):
+        _find_in_row(ramps, rules, iterate, y, live, width, out)
+
+
+@jit
+def _find_in_row(ramps, rules, iterate, y, live, width, out):  # type: ignore[no-untyped-def]
+    """Write one row of `out`."""
+    ndiffs, nx = ramps.data.shape[0] * (ramps.data.shape[1] - 1), ramps.data.shape[3]
+    block = np.empty((live, width), np.float32)
+    noise2, seen = np.empty(width, np.float32), np.empty(width, np.uint8)
+    diffs, scratch = np.empty(ndiffs, np.float32), np.empty(ndiffs, np.float32)
+    jumps = 0
+    for x0 in range(0, nx, width):
+        n = min(width, nx - x0)
+        copy_flags(ramps, rules, y, x0, out, seen[:n])
+        _load_block(ramps, rules, y, x0, iterate, block[:, :n], noise2[:n])
+        _suspects(block[:, :n], noise2[:n], rules, iterate, seen[:n])
+        for x in range(n):
+            if seen[x]:
+                jumps += _judge_pixel(ramps, rules, iterate, y, x0 + x, out, diffs, scratch)
+    out.jumps[y] = jumps
+
+
+@jit
+def _load_block(ramps, rules, y, x0, sizes, block, noise2):  # type: ignore[no-untyped-def]
+    """Write the differences (or their sizes) of groups that are not bad as a whole, and their read noise squared, in electrons."""
+    n = block.shape[1]
+    factor, noise = ramps.gain[y, x0 : x0 + n], ramps.readnoise[y, x0 : x0 + n]
+    share = np.float32(1.0 / rules.nframes)
+    for x in range(n):
+        noise2[x] = (noise[x] * factor[x]) * (noise[x] * factor[x]) * share
+    k = 0
+    for i in range(ramps.data.shape[0]):
+        for g in range(1, ramps.data.shape[1]):
+            if ramps.usable[i, g] and ramps.usable[i, g - 1]:
+                before, after = ramps.data[i, g - 1, y, x0 : x0 + n], ramps.data[i, g, y, x0 : x0 + n]
+                row = block[k]
+                k += 1
+                if sizes:
+                    for x in range(n):
+                        row[x] = abs(after[x] * factor[x] - before[x] * factor[x])
+                else:
+                    for x in range(n):
+                        row[x] = after[x] * factor[x] - before[x] * factor[x]
+
+
+@jit
+def _suspects(block, noise2, rules, iterate, seen):  # type: ignore[no-untyped-def]
+    """Mark in `seen` the columns of `block` (ndiffs, n) that may have a jump, and those with NaN."""
+    count, n = block.shape
+    if count < 2:
+        return
+    clips = iterate and count >= 4  # the largest stays out of the median then
+    low_rank, high_rank = middle_ranks(count - 1 if clips else count)
+    if iterate and count == 2:
+        low_rank, high_rank = 0, 0
+    one, none = np.float32(1.0), np.float32(0.0)
+    largest, smallest, total = block[0].copy(), block[0].copy(), block[0].copy()
+    for k in range(1, count):
+        row = block[k]
+        for x in range(n):
+            d = row[x]
+            largest[x] = d if d > largest[x] else largest[x]
+            smallest[x] = d if d < smallest[x] else smallest[x]
+            total[x] += d
+    upper, lower = np.empty(n, np.float32), np.empty(n, np.float32)
+    threshold = threshold_for(rules, count) if iterate else rules.normal
+    _clear_medians(largest, smallest, noise2, np.float32(threshold), upper, lower)
+    below, above, ties = np.zeros(n, np.float32), np.zeros(n, np.float32), np.zeros(n, np.float32)
+    for k in range(count):
+        row = block[k]
+        for x in range(n):
+            d = row[x]
+            below[x] += one if d < upper[x] else none
+            above[x] += one if d <= lower[x] else none
+            ties[x] += one if d == largest[x] else none
+    for x in range(n):
+        clear = below[x] <= low_rank and above[x] > high_rank and (ties[x] <= one or not clips)
+        if not (clear and np.isfinite(total[x])):
+            seen[x] |= rules.jump
+
+
+@jit
+def _clear_medians(largest, smallest, noise2, threshold, upper, lower):  # type: ignore[no-untyped-def]
+    """Solve for the medians between which neither the largest nor the smallest difference is a jump.
+
+    ``largest - m = t sqrt(max(m, 0) + r)`` is linear for negative m, else a quadratic in m; likewise below. Single precision, so
+    the bounds are a little too tight.
+    """
+    half, four, zero = np.float32(0.5), np.float32(4.0), np.float32(0.0)
+    rounding, slack = np.float32(2e-6), np.float32(1e-4)
+    k = threshold * threshold
+    for x in range(largest.size):
+        top, bottom, noise = largest[x], smallest[x], threshold * np.sqrt(noise2[x])
+        top_square = k * k + four * k * (top + noise2[x])
+        bottom_square = k * k + four * k * (bottom + noise2[x])
+        top_root = np.sqrt(top_square if top_square > zero else zero)
+        bottom_root = np.sqrt(bottom_square if bottom_square > zero else zero)
+        at = half * (top + top + k - top_root) if top > noise else top - noise
+        upper[x] = at + rounding * abs(top) + slack * top_root
+        at = half * (bottom + bottom + k + bottom_root) if bottom > -noise else bottom + noise
+        lower[x] = at - rounding * abs(at) - slack * bottom_root
+
+
+@jit
+def _judge_pixel(ramps, rules, iterate, y, x, out, diffs, scratch):  # type: ignore[no-untyped-def]
+    """Flag the jumps of one pixel; return how many of its groups then have the flag."""
+    differences(ramps, rules, y, x, diffs)
+    noise2 = noise_squared(ramps, rules, y, x)
+    if iterate:
+        lowest, highest = normal_sizes(diffs, scratch, noise2, rules)
+        for k in range(diffs.size):
+            if abs(diffs[k]) < lowest or abs(diffs[k]) > highest:
+                flag_difference(out, rules, k, y, x)
+    else:
+        median = median_of(diffs, scratch)
+        sigma = np.sqrt(abs(median) + noise2)
+        for k in range(diffs.size):
+            if sigma > 0.0 and np.isfinite(diffs[k]) and abs(diffs[k] - median) / sigma > rules.normal:
+                flag_difference(out, rules, k, y, x)
+    mark_spread(diffs, scratch, noise2, rules, y, x, out)
+    return count_jumps(ramps, rules, y, x, out)
+
+
+@parallel_jit
+def _spread_rows(out, rules):  # type: ignore[no-untyped-def]
+    nints, ngroups, ny, _ = out.groupdq.shape
+    for y in numba.prange(ny):  # each writes its own row only, and reads what no one writes
+        for i in range(nints):
+            for g in range(1, ngroups):
+                row = out.groupdq[i, g, y]
+                _flag_beside(row, out.spread[i, g, y], rules, True)
+                if y > 0:
+                    _flag_beside(row, out.spread[i, g, y - 1], rules, False)
+                if y + 1 < ny:
+                    _flag_beside(row, out.spread[i, g, y + 1], rules, False)
+
+
+@jit
+def _flag_beside(row, marks, rules, same_row):  # type: ignore[no-untyped-def]
+    """Flag in `row` what is left and right of the marked pixels; or, where they are those of the next row, what is at them."""
+    barred = np.uint8(rules.do_not_use | rules.saturated)
+    for byte in range(marks.size):
+        if marks[byte]:
+            for bit in range(8):
+                if not marks[byte] >> bit & 1:
+                    continue
+                x = 8 * byte + bit
+                first, last = (max(x - 1, 0), min(x + 1, row.size - 1)) if same_row else (x, x)
+                for beside in range(first, last + 1):
+                    if not np.uint8(row[beside] & barred):
+                        row[beside] |= rules.jump
+
+
+@parallel_jit
+def _after_rows(out, ramps, rules, electrons, groups):  # type: ignore[no-untyped-def]
+    nints, ngroups, ny, nx = out.groupdq.shape
+    for y in numba.prange(ny):
+        flagged = np.zeros(nx, np.uint8)
+        for i in range(nints):
+            for g in range(1, ngroups):
+                row = out.groupdq[i, g, y]
+                for x in range(nx):
+                    flagged[x] |= np.uint8(row[x] & rules.jump)
+        diffs, scratch = np.empty(nints * (ngroups - 1), np.float32), np.empty(nints * (ngroups - 1), np.float32)
+        for x in range(nx):
+            if flagged[x]:
+                differences(ramps, rules, y, x, diffs)
+                flag_groups_after(diffs, median_of(diffs, scratch), rules, electrons, groups, y, x, out)
