@@ -149,7 +149,19 @@ def running_median(values: np.ndarray, offsets: np.ndarray, good: np.ndarray, le
 
 
 @parallel_jit
-def subtract_separable(data: np.ndarray, along_y: np.ndarray, along_x: np.ndarray, keep_zero: bool) -> np.ndarray:
+def _subtract_separable(data: np.ndarray, along_y: np.ndarray, along_x: np.ndarray, keep_zero: np.bool_, out: np.ndarray) -> None:
+    nframes, ny, nx = data.shape
+    for i in prange(nframes * ny):
+        f = i // ny
+        y = i - f * ny
+        row = along_y[f, y]
+        for x in range(nx):
+            value = data[f, y, x]
+            changed = np.float32(np.float64(value) - along_x[f, x] - row)
+            out[f, y, x] = value if keep_zero and value == 0 else changed
+
+
+def subtract_separable(data: np.ndarray, along_y: np.ndarray, along_x: np.ndarray, *, keep_zero: bool) -> np.ndarray:
     """Subtract one value a row and one a column from every frame.
 
     Parameters
@@ -165,14 +177,7 @@ def subtract_separable(data: np.ndarray, along_y: np.ndarray, along_x: np.ndarra
     -------
     ndarray of float32, shape (nframes, ny, nx)
     """
-    nframes, ny, nx = data.shape
+    # numpy asks for huge pages and numba does not: filling 168 MB takes 0.03 s instead of 0.1 s.
     out = np.empty_like(data)
-    for i in prange(nframes * ny):
-        f = i // ny
-        y = i - f * ny
-        row = along_y[f, y]
-        for x in range(nx):
-            value = data[f, y, x]
-            changed = np.float32(np.float64(value) - along_x[f, x] - row)
-            out[f, y, x] = value if keep_zero and value == 0 else changed
+    _subtract_separable(data, along_y, along_x, keep_zero, out)
     return out

@@ -197,7 +197,7 @@ def subtract_signals(data: np.ndarray, signals: ReferenceSignals, *, keep_zero: 
     """
     frames = np.ascontiguousarray(data, np.float32).reshape(-1, *data.shape[2:])
     along_y, along_x = (np.ascontiguousarray(s.reshape(-1, s.shape[-1])) for s in (signals.along_y, signals.along_x))
-    return subtract_separable(frames, along_y, along_x, keep_zero).reshape(data.shape)
+    return subtract_separable(frames, along_y, along_x, keep_zero=keep_zero).reshape(data.shape)
 
 
 def _signals(ramp: RampModel, data: np.ndarray, options: _Options) -> ReferenceSignals:
