@@ -109,7 +109,7 @@ def divide_by_flat_without_variances(
 ) -> None:
     """Flat-field planes (n, ny, nx) that have an error but no variances (the guider's).
 
-    S' = S / F and err' = sqrt((err / F)^2 + S'^2 / F^2 * s^2). With `inverse`: S' = S F, err' = err F. NaN in either result is NaN
+    S' = S / F and err' = sqrt((err / F)^2 + S'^2 / F^2 * s^2). With `inverse`: S' = S F, err' = err |F|. NaN in either result is NaN
     in both.
     """
     planes, rows, columns = data.shape
@@ -121,7 +121,7 @@ def divide_by_flat_without_variances(
             f = flat[y, x]
             if inverse:
                 value = data[k, y, x] * f
-                error = err[k, y, x] * f
+                error = err[k, y, x] * abs(f)
             else:
                 value = data[k, y, x] / f
                 scaled = err[k, y, x] / f

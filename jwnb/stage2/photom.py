@@ -173,7 +173,8 @@ def throughput(reference: JwstDataModel, row: int, mid_time: float | None) -> fl
             )
         if mid_time is None:
             raise InputError("the photom reference changes with time and EXPMID (meta.exposure.mid_time) is missing in the exposure.")
-        relative *= float(law({column: table[column][row] for column in table.dtype.names}, mid_time))
+        # A slice and not a number: numpy rounds float32 powers of arrays and of scalars differently.
+        relative *= float(law({column: table[column][row : row + 1] for column in table.dtype.names}, mid_time)[0])
     return relative
 
 
