@@ -31,7 +31,7 @@ HIT = np.dtype([("integration", "i4"), ("group", "i4"), ("frame", "i4"), ("y", "
 PIXEL_CM = 18e-4
 IPC_SIDE, IPC_CORNER = 0.0055, 0.0003  # share of the charge that each neighbour shows
 FLICKER = 2.0  # DN, rms of the 1/f noise of a frame
-DRIFT = 2.0  # DN, rms of the offset that all pixels of an output share, of a frame
+DRIFT = 1.0  # DN, rms of the offset that all pixels of an output share, of a frame
 ODD_EVEN = 6.0  # DN, half the difference between odd and even columns
 CONVERTER_TOP = 65535
 

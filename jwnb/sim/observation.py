@@ -5,7 +5,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from astropy.table import Table
@@ -13,17 +12,19 @@ from numpy.typing import ArrayLike, NDArray
 from stdatamodels.jwst.datamodels import Level1bModel
 
 from jwnb.errors import ParameterError
+from jwnb.references import Entry, write_offline_set
 from jwnb.sim.detector import Readout, build_electronics, cosmic_ray_hits, expose
 from jwnb.sim.geometry import DETECTORS, Detector, Pointing, Subarray, detector
 from jwnb.sim.headers import Exposure, fill_header, motion_of_observatory
 from jwnb.sim.optics import Bandpass, bandpass
-from jwnb.sim.reference_files import Calibration, write_manifest, write_references
+from jwnb.sim.reference_files import NOT_APPLICABLE, Calibration, write_references
 from jwnb.sim.scene import Scene, checked_catalogue, image_of_scene, pixel_areas, random_galaxies, random_stars
 
 __all__ = ["ExposureTruth", "Practice", "Truth", "imaging"]
 
 START = 60462.5  # MJD of the first exposure
 OVERHEAD = 90.0  # s between exposures
+CONTEXT = "jwnb-practice"  # recorded in products in place of a CRDS context
 MARGIN = 1.5  # arcsec round the field where sources may lie, too
 
 # What each stream of random numbers is for: the same seed gives the same sky through any filter.
@@ -230,7 +231,7 @@ def imaging(
     scene.stars.write(out / "truth" / "stars.ecsv", overwrite=True)
     scene.galaxies.write(out / "truth" / "galaxies.ecsv", overwrite=True)
     uncal: dict[tuple[int, int], Path] = {}
-    entries: list[dict[str, Any]] = []
+    entries: list[Entry] = []
     for c, (det, sub) in enumerate(cameras):
         electronics = build_electronics(det, sub, _generator(seed, PIXELS, DETECTORS.index(det.name)))
         cal = Calibration(det, sub, band, electronics, readout, pixel_areas(det, sub), ipc)
@@ -245,7 +246,8 @@ def imaging(
             true = _with_aberration(_of_aperture(_mispointed(attitude, error), sub), exposure.start)
             rng = _generator(seed, EXPOSURE, DETECTORS.index(det.name), k)
             uncal[k, c] = _expose_and_write(out, exposure, cal, scene=scene, pointing=true, cosmic_rays=cosmic_rays, rng=rng)
-    write_manifest(out / "references", entries, name=f"practice observation, NIRCam {filter}")
+    entries += [Entry(reftype, "N/A", {"meta.instrument.name": "NIRCAM"}) for reftype in NOT_APPLICABLE]
+    write_offline_set(out / "references", entries, name=f"practice observation, NIRCam {filter}", context=CONTEXT)
     return Practice(out, tuple(uncal[key] for key in sorted(uncal)), out / "references", Truth(out / "truth"))
 
 

@@ -1,6 +1,5 @@
 """Reference files that say of the simulated detector what is true of it, as a pinned offline set."""
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from stdatamodels.jwst import datamodels as dm
 
 from jwnb.dq import PIXEL, pixel
+from jwnb.references import Entry
 from jwnb.sim.detector import Electronics, Readout, ipc_kernels
 from jwnb.sim.geometry import Detector, Subarray, distortion_transform
 from jwnb.sim.optics import Bandpass, Blend, encircled_energy, point_spread, radius_enclosing
@@ -21,14 +21,14 @@ from jwnb.sim.scene import ARCSEC2, pixel_areas
 
 M = TypeVar("M", bound=dm.JwstDataModel)
 
-__all__ = ["Calibration", "conversion", "flat_field", "write_manifest", "write_references"]
+__all__ = ["NOT_APPLICABLE", "Calibration", "conversion", "flat_field", "write_references"]
 
 USE_AFTER = "2015-01-01T00:00:00"
 DARK_LIMIT = 128 * 2**20  # bytes of single dark frames above which the dark has the exposure's own groups
 NOMINAL_GAIN = {"SHORT": 2.05, "LONG": 1.82}
-# Types that an imaging exposure of NIRCam asks for and that mean "leave it" here.
+# Types that some step of an imaging exposure may ask for, and that no file is needed for.
 NOT_APPLICABLE = (
-    "persat", "trapdensity", "trappars", "refpix", "sirskernel", "reset", "rscd", "emicorr", "pictureframe", "filteroffset",
+    "chromcorr", "persat", "trapdensity", "trappars", "refpix", "sirskernel", "reset", "rscd", "emicorr", "pictureframe", "filteroffset",
     "camera", "collimator", "disperser", "fore", "fpa", "ifufore", "ifupost", "ifuslicer", "msa", "ote", "regions",
     "specwcs", "wavelengthrange", "fflat", "sflat", "dflat", "bkg", "wfssbkg", "pastasoss", "drizpars", "throughput",
 )  # fmt: skip
@@ -71,7 +71,7 @@ def flat_field(cal: Calibration) -> NDArray[np.float32]:
     return np.where(e.border, 1.0, flat).astype(np.float32)
 
 
-def write_references(folder: Path, cal: Calibration) -> list[dict[str, Any]]:
+def write_references(folder: Path, cal: Calibration) -> list[Entry]:
     """Write the reference files of one detector.
 
     Parameters
@@ -83,8 +83,8 @@ def write_references(folder: Path, cal: Calibration) -> list[dict[str, Any]]:
 
     Returns
     -------
-    list of dict
-        Entries for `write_manifest`.
+    list of Entry
+        Lines of the set's manifest.
     """
     entries = []
     window = {"meta.instrument.name": "NIRCAM", "meta.instrument.detector": cal.det.name, "meta.subarray.name": cal.subarray.name}
@@ -104,37 +104,10 @@ def write_references(folder: Path, cal: Calibration) -> list[dict[str, Any]]:
         _describe(model, reftype, cal)
         model.save(os.fspath(folder / name))
         model.close()
-        entries.append({"reftype": reftype, "file": name, "match": match})
+        entries.append(Entry(reftype, name, match))
     if not cal.ipc:
-        entries.append({"reftype": "ipc", "file": "N/A", "match": window})
+        entries.append(Entry("ipc", "N/A", window))
     return entries
-
-
-def write_manifest(folder: Path, entries: list[dict[str, Any]], *, name: str) -> Path:
-    """Write `manifest.json`, which makes a folder of reference files a pinned offline set.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder of the files.
-    entries : list of dict
-        From `write_references`, of every detector; the types that do not apply to NIRCam images are added.
-    name : str
-        What the set is for.
-
-    Returns
-    -------
-    Path
-        The manifest.
-    """
-    absent = [{"reftype": t, "file": "N/A", "match": {"meta.instrument.name": "NIRCAM"}} for t in NOT_APPLICABLE]
-    manifest = {
-        "format": "jwnb-offline-set", "version": 1, "name": name, "context": "jwnb_practice_0001.pmap",
-        "references": [*entries, *absent],
-    }  # fmt: skip
-    path = folder / "manifest.json"
-    path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    return path
 
 
 def _models(cal: Calibration) -> Iterator[tuple[str, dm.JwstDataModel]]:
