@@ -65,6 +65,19 @@ def test_pixels_without_a_threshold_are_not_checked():
     assert np.isnan(reference.data).any() and not reference.dq[0, 0]
 
 
+def test_pixels_without_a_threshold_are_not_searched_either():
+    """Their neighbour saturates in the second group, and their first is high for an average: still nothing is known of them."""
+    ramp = flat_ramp(2, **{"exposure.nframes": 8})
+    ramp.data[0, :, 10, 12], ramp.data[0, :, 10, 13] = [45000, 50000], [45000, 48000]
+    reference = threshold()
+    both = jwnb.saturation(ramp, saturation=reference, superbias="N/A")
+    assert both.groupdq[0, 0, 10, 12] == both.groupdq[0, 0, 10, 13] == UNUSABLE
+    reference.dq[10, 11:15] = dq.PIXEL["NO_SAT_CHECK"]
+    reference.dq[10, 12] = 0
+    ramp.data[0, :, 10, 12] = [20000, 50000]
+    assert not flagged(jwnb.saturation(ramp, saturation=reference, superbias="N/A"), UNUSABLE).any()
+
+
 def test_an_average_that_hides_saturated_frames():
     """A star saturates in the last frames of group 3: its mean is below the threshold and above what that rate would give."""
     ramp = flat_ramp(**{"exposure.nframes": 8})
