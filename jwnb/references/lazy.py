@@ -110,7 +110,7 @@ class LazyReference:
         ordered = sorted(names, key=lambda name: self._hdu(name) != self._hdu(primary))
         return [self._own_shape(name) for name in ordered]
 
-    def read(self, name: str = "SCI", index: Index = None) -> np.ndarray:
+    def read(self, name: str = "SCI", index: Index = None, *, native: bool = True) -> np.ndarray:
         """Read an array, or planes of it, cut to the subarray.
 
         Parameters
@@ -119,11 +119,14 @@ class LazyReference:
             Extension (``"SCI"``) or attribute (``"data"``).
         index : int, slice or tuple of them, optional
             Which planes: applied to the leading axes, never to rows and columns.
+        native : bool
+            False: leave the numbers as the file has them, for a kernel that turns the bytes while it reads them.
 
         Returns
         -------
         ndarray
-            In the machine's byte order; float32 for floats. From a model it is a view.
+            In the machine's byte order; float32 for floats. From a model it is a view. With ``native=False`` of a file: perhaps
+            big-endian, and a read-only view of the file.
 
         Raises
         ------
@@ -136,6 +139,8 @@ class LazyReference:
             return planes if self.cut is None else self.cut.of(planes)
         assert self.path is not None
         part = _read(self.path, self._extensions[self._hdu(name)], key, self.cut)
+        if not native:
+            return part
         return np.ascontiguousarray(part, dtype=np.float32 if part.dtype.kind == "f" else part.dtype.newbyteorder("="))
 
     def dq(self, index: Index = None) -> np.ndarray:

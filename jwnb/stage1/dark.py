@@ -199,7 +199,7 @@ def _plane(reference: LazyReference, dark_integration: int, number: int) -> np.n
     leading = (dark_integration,) if len(shape) == 4 else ()
     available = shape[-3]
     if number < available:
-        return reference.read("SCI", (*leading, number))
+        return reference.read("SCI", (*leading, number), native=False)  # `add_plane` turns the bytes
     last, before = (reference.read("SCI", (*leading, available - k)) for k in (1, 2))
     return (last + np.float64(number - available + 1) * (last - before)).astype(np.float32)
 
