@@ -262,16 +262,16 @@ def _spread_rows(out, rules):  # type: ignore[no-untyped-def]
         for i in range(nints):
             for g in range(1, ngroups):
                 row = out.groupdq[i, g, y]
-                _flag_beside(row, out.spread[i, g, y], rules, True)
+                _flag_beside(row, out.spread[i, g, y], rules, 1)
                 if y > 0:
-                    _flag_beside(row, out.spread[i, g, y - 1], rules, False)
+                    _flag_beside(row, out.spread[i, g, y - 1], rules, 0)
                 if y + 1 < ny:
-                    _flag_beside(row, out.spread[i, g, y + 1], rules, False)
+                    _flag_beside(row, out.spread[i, g, y + 1], rules, 0)
 
 
 @jit
-def _flag_beside(row, marks, rules, same_row):  # type: ignore[no-untyped-def]
-    """Flag in `row` what is left and right of the marked pixels; or, where they are those of the next row, what is at them."""
+def _flag_beside(row, marks, rules, reach):  # type: ignore[no-untyped-def]
+    """Flag in `row` what is up to `reach` columns from the marked ones."""
     barred = np.uint8(rules.do_not_use | rules.saturated)
     for byte in range(marks.size):
         if marks[byte]:
@@ -279,8 +279,7 @@ def _flag_beside(row, marks, rules, same_row):  # type: ignore[no-untyped-def]
                 if not marks[byte] >> bit & 1:
                     continue
                 x = 8 * byte + bit
-                first, last = (max(x - 1, 0), min(x + 1, row.size - 1)) if same_row else (x, x)
-                for beside in range(first, last + 1):
+                for beside in range(max(x - reach, 0), min(x + reach, row.size - 1) + 1):
                     if not np.uint8(row[beside] & barred):
                         row[beside] |= rules.jump
 
