@@ -31,9 +31,10 @@ from jwnb.kernels.segments import (
     read_noise_variance,
     segment_slope,
     segment_time,
+    select_flags,
 )
 
-__all__ = ["Fitted", "Pixels", "Ramps", "fit_ramps", "poisson_variance"]
+__all__ = ["Fitted", "Pixels", "Ramps", "fit_ramps", "poisson_variance", "usable_groups"]
 
 # Variances from here on are not believed; they become 0, and so does a rate that was weighted with one.
 HUGE_VARIANCE = 1.0e6
@@ -72,9 +73,7 @@ class Fitted(NamedTuple):
     var_rnoise: NDArray[np.float32]
 
 
-def fit_ramps(
-    ramps: Ramps, pixels: Pixels, *, plan: Plan, bits: Bits, weights: Weights
-) -> tuple[Fitted, Fitted, NDArray[np.float64]]:
+def fit_ramps(ramps: Ramps, pixels: Pixels, *, plan: Plan, bits: Bits, weights: Weights) -> tuple[Fitted, Fitted, NDArray[np.float64]]:
     """Fit every ramp.
 
     Parameters
@@ -105,6 +104,27 @@ def _empty(shape: tuple[int, ...]) -> Fitted:
     return Fitted(rate, err, np.empty(shape, np.uint32), var_poisson, var_rnoise)
 
 
+def usable_groups(groupdq: NDArray[np.uint8], plan: Plan, bits: Bits) -> NDArray[np.bool_]:
+    """Say of each group whether any pixel, in any integration, can use it."""
+    _, ngroups, ny, _ = groupdq.shape
+    usable = np.zeros((ny, ngroups), np.bool_)
+    _mark_usable(groupdq, plan, bits, usable)
+    return usable.any(axis=0)
+
+
+@parallel_jit
+def _mark_usable(groupdq, plan, bits, usable):
+    for y in numba.prange(groupdq.shape[2]):
+        flags = np.empty(groupdq.shape[1], np.uint8)
+        for i in range(groupdq.shape[0]):
+            for x in range(groupdq.shape[3]):
+                for g in range(groupdq.shape[1]):
+                    flags[g] = groupdq[i, g, y, x]
+                select_flags(flags, groupdq.shape[1], plan, bits)
+                for g in range(groupdq.shape[1]):
+                    usable[y, g] |= flags[g] & bits.do_not_use == 0
+
+
 class _Row(NamedTuple):
     """What is known of the pixels of a row, and what their integrations add up to.
 
@@ -129,7 +149,7 @@ _MEDIAN, _MOMENT, _WEIGHT, _RESTORED, _POISSON = range(5)
 
 
 @parallel_jit
-def _fit_rows(ramps, pixels, plan, bits, weights, rate, rateints, median):  # type: ignore[no-untyped-def]
+def _fit_rows(ramps, pixels, plan, bits, weights, rate, rateints, median):
     for y in numba.prange(ramps.data.shape[2]):
         row = _new_row(y, pixels, plan, bits)
         _fit_row(y, ramps, plan, bits, weights, row, rateints)
@@ -140,7 +160,7 @@ def _fit_rows(ramps, pixels, plan, bits, weights, rate, rateints, median):  # ty
 
 
 @jit
-def _new_row(y, pixels, plan, bits):  # type: ignore[no-untyped-def]
+def _new_row(y, pixels, plan, bits):
     nx = pixels.dq.shape[1]
     gain, noise, whole = np.empty(nx), np.empty(nx), np.empty(nx)
     base = pixels.dq[y].copy()
@@ -156,7 +176,7 @@ def _new_row(y, pixels, plan, bits):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _fit_row(y, ramps, plan, bits, weights, row, rateints):  # type: ignore[no-untyped-def]
+def _fit_row(y, ramps, plan, bits, weights, row, rateints):
     """Write all of a row's integrations but Poisson variances and errors, and sum them up."""
     nints, _, _, nx = ramps.data.shape
     n = plan.stop - plan.start
@@ -174,7 +194,7 @@ def _fit_row(y, ramps, plan, bits, weights, row, rateints):  # type: ignore[no-u
 
 
 @jit
-def _fit_whole_ramps(i, y, start, stop, ramps, plan, row, odd, norm, room, whole, slopes, medians):  # type: ignore[no-untyped-def]
+def _fit_whole_ramps(i, y, start, stop, ramps, plan, row, odd, norm, room, whole, slopes, medians):
     """Fit the ramps of a block without a flag or NaN, and say which they are; what is written for others means nothing.
 
     Indices into the block are unsigned and each loop is short: with signed ones (which may count from the end) or with
@@ -194,7 +214,7 @@ def _fit_whole_ramps(i, y, start, stop, ramps, plan, row, odd, norm, room, whole
             room[0, g, b] = difference
             total[b] += difference
     for b in range(width):
-        whole[b] = seen[b] == 0 and total[b] == total[b]
+        whole[b] = seen[b] == 0 and not np.isnan(total[b])
     _medians(room, n - 1, width, medians)
     for b in range(width):
         medians[b] /= plan.group_time
@@ -212,7 +232,7 @@ def _fit_whole_ramps(i, y, start, stop, ramps, plan, row, odd, norm, room, whole
 
 
 @jit
-def _medians(room, m, width, medians):  # type: ignore[no-untyped-def]
+def _medians(room, m, width, medians):
     """Write the medians of the columns of ``room[0, :m, :width]`` (no NaN that matters), which are reordered."""
     half = m // 2
     values, other = room[0], room[1]
@@ -244,7 +264,7 @@ def _medians(room, m, width, medians):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _keep_whole_ramps(i, y, x0, x1, bits, row, whole, slopes, medians, rateints):  # type: ignore[no-untyped-def]
+def _keep_whole_ramps(i, y, x0, x1, bits, row, whole, slopes, medians, rateints):
     """Write and add up the ramps of a block that are one segment of all groups."""
     invalid = np.uint32(bits.do_not_use | bits.saturated)
     for x in range(x0, x1):
@@ -266,7 +286,7 @@ def _keep_whole_ramps(i, y, x0, x1, bits, row, whole, slopes, medians, rateints)
 
 
 @jit
-def _fit_other_ramps(i, y, x0, x1, ramps, plan, bits, odd, norm, row, whole, rateints):  # type: ignore[no-untyped-def]
+def _fit_other_ramps(i, y, x0, x1, ramps, plan, bits, odd, norm, row, whole, rateints):
     """Fit, write and add up the ramps of a block with flags, one by one."""
     data, groupdq, zeroframe = ramps.data, ramps.groupdq, ramps.zeroframe
     ngroups, n = groupdq.shape[1], plan.stop - plan.start
@@ -319,7 +339,7 @@ def _fit_other_ramps(i, y, x0, x1, ramps, plan, bits, odd, norm, row, whole, rat
 
 
 @jit
-def _weighted_slopes(values, starts, lengths, count, kind, gain, noise, plan, odd, norm):  # type: ignore[no-untyped-def]
+def _weighted_slopes(values, starts, lengths, count, kind, gain, noise, plan, odd, norm):
     """Return the sums over segments of slope / variance and of 1 / variance (read noise only)."""
     moment, weight = 0.0, 0.0
     for s in range(count):
@@ -333,20 +353,18 @@ def _weighted_slopes(values, starts, lengths, count, kind, gain, noise, plan, od
 
 
 @jit
-def _noise_weight(lengths, count, kind, gain, noise, plan):  # type: ignore[no-untyped-def]
+def _noise_weight(lengths, count, kind, gain, noise, plan):
     """Return the sum over segments of 1 / variance (read noise only), where there is one."""
     weight = 0.0
     for s in range(count):
-        variance = read_noise_variance(
-            lengths[s], gain, noise, plan.group_time if lengths[s] > 1 else segment_time(kind, plan)
-        )
+        variance = read_noise_variance(lengths[s], gain, noise, plan.group_time if lengths[s] > 1 else segment_time(kind, plan))
         if variance > 0.0:
             weight += 1.0 / variance
     return weight
 
 
 @jit
-def _add_poisson_variances(y, ramps, dark, plan, bits, row, rateints):  # type: ignore[no-untyped-def]
+def _add_poisson_variances(y, ramps, dark, plan, bits, row, rateints):
     """Write a row's Poisson variances and errors, and add up the former."""
     groupdq, zeroframe = ramps.groupdq, ramps.zeroframe
     nints, ngroups, _, nx = groupdq.shape
@@ -367,16 +385,14 @@ def _add_poisson_variances(y, ramps, dark, plan, bits, row, rateints):  # type: 
                     flags[g] = groupdq[i, g, y, x]
                 zero = zeroframe[i, y, x] if zeroframe.size else np.float32(0.0)
                 _, kind, _, count, _ = dissect(flags, ngroups, zero, plan, bits, starts, lengths)
-                weight, total = _poisson_weight(
-                    lengths, count, kind, row.sums[_MEDIAN, x], dark[y, x], row.gain[x], row.noise[x], plan
-                )
+                weight, total = _poisson_weight(lengths, count, kind, row.sums[_MEDIAN, x], dark[y, x], row.gain[x], row.noise[x], plan)
             row.sums[_POISSON, x] += weight
             rateints.var_poisson[i, y, x] = _believed(1.0 / weight) if weight > 0.0 else 0.0
             rateints.err[i, y, x] = total
 
 
 @jit
-def _poisson_weight(lengths, count, kind, median, dark, gain, noise, plan):  # type: ignore[no-untyped-def]
+def _poisson_weight(lengths, count, kind, median, dark, gain, noise, plan):
     """Return the sum over segments of 1 / Poisson variance, and the error from both kinds of variance."""
     weight, both = 0.0, 0.0
     for s in range(count):
@@ -391,7 +407,7 @@ def _poisson_weight(lengths, count, kind, median, dark, gain, noise, plan):  # t
 
 
 @jit
-def _combine_integrations(y, bits, row, rate):  # type: ignore[no-untyped-def]
+def _combine_integrations(y, bits, row, rate):
     invalid = np.uint32(bits.do_not_use | bits.saturated)
     for x in range(rate.rate.shape[1]):
         dq = row.dq[x] | row.common[x]
@@ -411,7 +427,7 @@ def _combine_integrations(y, bits, row, rate):  # type: ignore[no-untyped-def]
 
 
 @jit
-def poisson_variance(n, median, dark, gain, time):  # type: ignore[no-untyped-def]
+def poisson_variance(n, median, dark, gain, time):
     """Return the Poisson variance, in (DN/s)², of the slope of `n` groups `time` seconds apart (a single one counts as two).
 
     `median` and `dark` are the pixel's median rate, 0 if negative, and mean dark current in DN/s.
@@ -423,5 +439,5 @@ def poisson_variance(n, median, dark, gain, time):  # type: ignore[no-untyped-de
 
 
 @jit
-def _believed(variance):  # type: ignore[no-untyped-def]
+def _believed(variance):
     return 0.0 if variance >= HUGE_VARIANCE else variance

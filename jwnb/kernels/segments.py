@@ -15,7 +15,7 @@ from jwnb.kernels import jit
 __all__ = [
     "FIRST_GROUP", "ORDINARY", "ZERO_FRAME", "Bits", "Plan", "Weights", "dissect", "find_segments", "give_back_charge",
     "median_in_place", "median_rate", "noise_in_electrons", "optimal_weights", "power_index", "read_noise_variance",
-    "segment_slope", "segment_time",
+    "segment_slope", "segment_time", "select_flags",
 ]  # fmt: skip
 
 ORDINARY, FIRST_GROUP, ZERO_FRAME = 0, 1, 2
@@ -81,7 +81,7 @@ def optimal_weights(ngroups: int) -> Weights:
 
 
 @jit
-def dissect(flags, ngroups, zero, plan, bits, starts, lengths):  # type: ignore[no-untyped-def]
+def dissect(flags, ngroups, zero, plan, bits, starts, lengths):
     """Find the segments of one ramp.
 
     Parameters
@@ -105,7 +105,7 @@ def dissect(flags, ngroups, zero, plan, bits, starts, lengths):  # type: ignore[
         How many segments there are to fit, and how many the optional product makes room for.
     """
     n = plan.stop - plan.start
-    seen = _select_flags(flags, ngroups, plan, bits)
+    seen = select_flags(flags, ngroups, plan, bits)
     kind = _special_start(flags, n, zero, plan)
     earned = _unusable(flags, n, bits)
     if earned:
@@ -115,7 +115,7 @@ def dissect(flags, ngroups, zero, plan, bits, starts, lengths):  # type: ignore[
 
 
 @jit
-def _select_flags(flags, ngroups, plan, bits):  # type: ignore[no-untyped-def]
+def select_flags(flags, ngroups, plan, bits):
     """Flag what the options leave out, move the groups that are looked at to the front; return all flags, or-ed."""
     good = 0
     for g in range(ngroups):
@@ -136,7 +136,7 @@ def _select_flags(flags, ngroups, plan, bits):  # type: ignore[no-untyped-def]
 
 
 @jit
-def give_back_charge(flags, ngroups, plan, bits, starts, lengths):  # type: ignore[no-untyped-def]
+def give_back_charge(flags, ngroups, plan, bits, starts, lengths):
     """Find the segments there would be had no group been given up (DO_NOT_USE) for charge that moved to neighbours."""
     for g in range(ngroups):
         if g < plan.first_used or g > plan.last_used:
@@ -149,7 +149,7 @@ def give_back_charge(flags, ngroups, plan, bits, starts, lengths):  # type: igno
 
 
 @jit
-def _special_start(flags, n, zero, plan):  # type: ignore[no-untyped-def]
+def _special_start(flags, n, zero, plan):
     """Say whether only the first group is good, or none and a zero frame other than 0 stands in (``flags[0]`` is cleared)."""
     if plan.suppress_one_group:
         return ORDINARY
@@ -166,7 +166,7 @@ def _special_start(flags, n, zero, plan):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _unusable(flags, n, bits):  # type: ignore[no-untyped-def]
+def _unusable(flags, n, bits):
     do_not_use, saturated = np.uint32(bits.do_not_use), np.uint32(bits.saturated)
     if flags[0] & bits.saturated:
         return do_not_use | saturated
@@ -177,7 +177,7 @@ def _unusable(flags, n, bits):  # type: ignore[no-untyped-def]
 
 
 @jit
-def find_segments(flags, n, bits, starts, lengths):  # type: ignore[no-untyped-def]
+def find_segments(flags, n, bits, starts, lengths):
     """Fill `starts` and `lengths` with the segments to fit; return how many, and how many before single groups were dropped.
 
     Single groups are dropped where there is a longer segment; where all are single only the first is kept.
@@ -204,34 +204,35 @@ def find_segments(flags, n, bits, starts, lengths):  # type: ignore[no-untyped-d
 
 
 @jit
-def median_rate(flags, values, kind, plan, bits, work):  # type: ignore[no-untyped-def]
+def median_rate(flags, values, kind, plan, bits, work):
     """Return the median difference of successive good groups in DN per second, 0 where there is nothing to go by.
 
-    `values` is NaN where saturated. A ramp without a single good difference is taken at its first group. With one group in all, NaN stays NaN.
+    `values` is NaN where saturated. A ramp without a single good difference is taken at its first group. With one group in all,
+    NaN stays NaN.
     """
     n = plan.stop - plan.start
     if n == 1:
         return values[0] / plan.first_group_time
     if kind != ORDINARY:
         rate = values[0] / segment_time(kind, plan)
-        return rate if rate == rate else 0.0
+        return 0.0 if np.isnan(rate) else rate
     m = 0
     for g in range(n - 1):
         if (flags[g] | flags[g + 1]) & bits.do_not_use or flags[g + 1] & bits.jump:
             continue
         difference = values[g + 1] - values[g]
-        if difference == difference:
+        if not np.isnan(difference):
             work[m] = difference
             m += 1
     if m:
         return median_in_place(work, m) / plan.group_time
-    if flags[0] & bits.do_not_use or values[0] != values[0]:
+    if flags[0] & bits.do_not_use or np.isnan(values[0]):
         return 0.0
     return values[0] / plan.group_time
 
 
 @jit
-def median_in_place(work, m):  # type: ignore[no-untyped-def]
+def median_in_place(work, m):
     """Return the median of ``work[:m]`` (no NaN), which is reordered."""
     half = m // 2
     if m <= 40:
@@ -256,7 +257,7 @@ def median_in_place(work, m):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _partition(work, m, k):  # type: ignore[no-untyped-def]
+def _partition(work, m, k):
     """Bring the `k`-th smallest of ``work[:m]`` to its place, the smaller ones before it (Hoare's selection)."""
     low, high = 0, m - 1
     while low < high:
@@ -280,7 +281,7 @@ def _partition(work, m, k):  # type: ignore[no-untyped-def]
 
 
 @jit
-def power_index(first, last, gain, read_noise):  # type: ignore[no-untyped-def]
+def power_index(first, last, gain, read_noise):
     """Return which weighting a segment gets by the signal-to-noise ratio of its last group minus its first (table 1 of the paper)."""
     signal = (last - first) * gain
     variance = read_noise * read_noise + signal
@@ -301,7 +302,7 @@ def power_index(first, last, gain, read_noise):  # type: ignore[no-untyped-def]
 
 
 @jit
-def segment_slope(values, start, n, gain, read_noise, odd, slope_norm):  # type: ignore[no-untyped-def]
+def segment_slope(values, start, n, gain, read_noise, odd, slope_norm):
     """Return the slope, in DN per group, of the segment of `n` groups from `start`; for two groups their difference.
 
     NaN among three or more groups counts as 0; a read noise of 0, NaN or infinity gives NaN (the weights need it).
@@ -313,8 +314,8 @@ def segment_slope(values, start, n, gain, read_noise, odd, slope_norm):  # type:
     total = 0.0
     for j in range(n // 2):
         high, low = values[last - j], values[start + j]
-        high = high if high == high else 0.0
-        low = low if low == low else 0.0
+        high = 0.0 if np.isnan(high) else high
+        low = 0.0 if np.isnan(low) else low
         total += odd[p, n - 1 - 2 * j] * (high - low)
     if read_noise == 0.0 or not np.isfinite(read_noise) or not np.isfinite(total):
         return np.nan
@@ -322,7 +323,7 @@ def segment_slope(values, start, n, gain, read_noise, odd, slope_norm):  # type:
 
 
 @jit
-def segment_time(kind, plan):  # type: ignore[no-untyped-def]
+def segment_time(kind, plan):
     """Return the seconds that the charge of a single group took."""
     if kind == FIRST_GROUP:
         return plan.first_group_time
@@ -332,7 +333,7 @@ def segment_time(kind, plan):  # type: ignore[no-untyped-def]
 
 
 @jit
-def read_noise_variance(n, gain, read_noise, time):  # type: ignore[no-untyped-def]
+def read_noise_variance(n, gain, read_noise, time):
     """Return the variance, in (DN/s)², of the slope of `n` groups `time` apart with `read_noise` electrons each.
 
     A single group counts as two, with its own `time`.
@@ -345,6 +346,6 @@ def read_noise_variance(n, gain, read_noise, time):  # type: ignore[no-untyped-d
 
 
 @jit
-def noise_in_electrons(readnoise, gain, plan):  # type: ignore[no-untyped-def]
+def noise_in_electrons(readnoise, gain, plan):
     """Return a group's read noise in electrons from that of a difference of two frames in DN (float32, as files keep it)."""
     return np.float64(np.float32(np.float64(readnoise) * (np.float64(gain) * plan.read_noise_scale)))

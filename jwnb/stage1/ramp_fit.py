@@ -1,0 +1,276 @@
+"""From ramps to count rates: `ramp_fit` and the correction of its unit, `gain_scale`."""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from stdatamodels.jwst.datamodels import (
+    CubeModel,
+    GainModel,
+    IFUImageModel,
+    ImageModel,
+    JwstDataModel,
+    RampFitOutputModel,
+    RampModel,
+    ReadnoiseModel,
+)
+
+from jwnb import dq
+from jwnb.errors import InputError
+from jwnb.kernels.fitopt import fit_segments
+from jwnb.kernels.ramps import Fitted, Pixels, Ramps, fit_ramps, usable_groups
+from jwnb.kernels.segments import Bits, Plan, optimal_weights
+from jwnb.references.opening import require_finite
+from jwnb.step import Param, Reference, SkipStep, note, share, step
+
+__all__ = ["RampFit", "gain_scale", "ramp_fit"]
+
+_BITS = Bits(
+    *(dq.GROUP[name] for name in ("DO_NOT_USE", "SATURATED", "JUMP_DET", "PERSISTENCE", "CHARGELOSS")),
+    no_gain=dq.PIXEL["NO_GAIN_VALUE"],
+)
+
+
+@dataclass(frozen=True)
+class RampFit:
+    """Count rates: of the exposure, of each integration, and (if asked for) of each segment.
+
+    Attributes
+    ----------
+    rate : ImageModel or IFUImageModel
+        (ny, nx), in DN/s.
+    rateints : CubeModel
+        (nints, ny, nx), in DN/s.
+    fitopt : RampFitOutputModel or None
+        Arrays by integration and segment; None unless asked for.
+    """
+
+    rate: ImageModel | IFUImageModel
+    rateints: CubeModel
+    fitopt: RampFitOutputModel | None
+
+
+def _unevenly_sampled(ramp: JwstDataModel) -> str | None:
+    if ramp.meta.exposure.hasattr("read_times") and ramp.meta.exposure.read_times:
+        return "its groups are not evenly spaced in time (READ_TIMES), which least squares cannot fit"
+    return None
+
+
+@step(
+    "ramp_fit",
+    scope="pixel",
+    status="ramp_fit",
+    exposures=_unevenly_sampled,
+    needs=("meta.exposure.group_time", "meta.exposure.frame_time", "meta.exposure.nframes", "meta.exposure.groupgap"),
+)
+def ramp_fit(
+    ramp: RampModel,
+    *,
+    readnoise: ReadnoiseModel = Reference("readnoise"),
+    gain: GainModel = Reference("gain"),
+    algorithm: Literal["OLS_C", "OLS"] = "OLS_C",
+    save_opt: bool = False,
+    suppress_one_group: bool = True,
+    firstgroup: Annotated[int | None, Param(min=0)] = None,
+    lastgroup: Annotated[int | None, Param(min=0)] = None,
+) -> RampFit:
+    """Fit straight lines to each ramp, between its jumps and up to its saturation.
+
+    A segment is a run of groups without flags (PERSISTENCE is none here), begun by the group of a jump where there was one.
+    Its slope is that of a least-squares line, weighted by its signal-to-noise ratio as Fixsen et al. (2000) say; of two groups
+    it is their difference, of one the counts over their time. Slopes of segments and integrations are averaged with the inverse
+    of their read-noise variances.
+
+    Parameters
+    ----------
+    ramp : RampModel
+        Linear counts in DN, ``data`` of shape (nints, ngroups, ny, nx), with GROUPDQ and PIXELDQ; the ZEROFRAME and the mean
+        dark current (``average_dark_current``, whose noise is added to the Poisson variance) where it has them.
+    readnoise : ReadnoiseModel, path or None
+        Noise of a difference of two frames, DN, (ny, nx).
+    gain : GainModel, path or None
+        e-/DN, (ny, nx). Pixels with 0, negative or NaN get NO_GAIN_VALUE and DO_NOT_USE.
+    algorithm : {"OLS_C", "OLS"}
+        Ordinary least squares; both names mean the same fit.
+    save_opt : bool
+        Give the results of every segment as well (``fitopt``).
+    suppress_one_group : bool
+        Give up ramps with one good group. False: that group over its time is the rate, and where even the first group is
+        saturated, the zero frame's counts are.
+    firstgroup, lastgroup : int, optional
+        First and last group to use, counted from 0; the others are left out as if they were DO_NOT_USE.
+
+    Returns
+    -------
+    RampFit
+        ``rate``, ``rateints`` and ``fitopt`` (None unless `save_opt`), float32. Where a pixel has nothing to fit, in all or
+        in one integration, SCI is NaN, ERR and variances are 0 and DO_NOT_USE is set; SATURATED, JUMP_DET and PERSISTENCE
+        are set where any group has them.
+
+    Raises
+    ------
+    InputError
+        A MIRI exposure with fewer than two usable groups.
+    MissingReferenceError
+        Gain or read noise without a finite value.
+
+    Notes
+    -----
+    Rows B-71 to B-73. Read noise of a segment of n groups: 12 R² / ((n³ - n) tgroup²), with R the noise of one group; Poisson
+    noise: rate / (tgroup gain (n - 1)), with the median of the pixel's differences between groups as the rate. Groups flagged
+    CHARGELOSS are left out of the fit, but the read-noise variance is given as if they were in it. ERR of `rate` is
+    sqrt(VAR_POISSON + VAR_RNOISE) of what went into the fit.
+    """
+    bits, plan = _BITS, _plan(ramp, firstgroup, lastgroup, suppress_one_group=suppress_one_group)
+    ramps = Ramps(_plain(ramp.data, np.float32), _plain(ramp.groupdq, np.uint8), _zeroframe(ramp))
+    if ramp.meta.instrument.name == "MIRI" and ramps.data.shape[1] > 1:
+        plan = _without_unusable_ends(ramps, plan)
+    pixels = _pixels(ramp, gain, readnoise)
+    weights = optimal_weights(plan.stop - plan.start)
+    rate, rateints, median = fit_ramps(ramps, pixels, plan=plan, bits=bits, weights=weights)
+    if not np.isfinite(rate.rate).any():
+        note("no pixel has a group that can be fitted, so all rates are NaN", degraded=True)
+    factor = gain.meta.exposure.gain_factor
+    fitopt = None
+    if save_opt:
+        fits = fit_segments(
+            ramps, pixels, plan=plan, bits=bits, weights=weights, rateints=rateints, median=median,
+            groups_before=_groups_before_first(ramp),
+        )  # fmt: skip
+        fitopt = _described(RampFitOutputModel(**fits._asdict()), ramp, factor)
+    return RampFit(_rate_model(ramp, rate, factor), _rateints_model(ramp, rateints, factor), fitopt)
+
+
+def _plain(array: NDArray[np.generic], dtype: type) -> NDArray[np.generic]:
+    """Return the array as kernels want it; itself where it is so already."""
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+def _zeroframe(ramp: RampModel) -> NDArray[np.float32]:
+    if ramp.hasattr("zeroframe") and ramp.zeroframe is not None:
+        return _plain(ramp.zeroframe, np.float32)
+    return np.empty((0, 0, 0), np.float32)
+
+
+def _pixels(ramp: RampModel, gain: GainModel, readnoise: ReadnoiseModel) -> Pixels:
+    shape = ramp.data.shape[-2:]
+    dark = ramp.average_dark_current if ramp.hasattr("average_dark_current") else None
+    return Pixels(
+        _plain(ramp.pixeldq, np.uint32),
+        _plain(require_finite(gain.data, "gain"), np.float32),
+        _plain(require_finite(readnoise.data, "readnoise"), np.float32),
+        np.zeros(shape, np.float32) if dark is None else _plain(dark, np.float32),
+    )
+
+
+def _plan(ramp: RampModel, firstgroup: int | None, lastgroup: int | None, *, suppress_one_group: bool) -> Plan:
+    exposure, ngroups = ramp.meta.exposure, ramp.data.shape[1]
+    first = 0 if firstgroup is None else firstgroup
+    last = ngroups - 1 if lastgroup is None else lastgroup
+    if (firstgroup, lastgroup) != (None, None) and first >= last:
+        note(f"firstgroup={first} is not before lastgroup={last}, so neither is used", degraded=True)
+        first, last = 0, ngroups - 1
+    # Times in single precision, as `jwst` has them, so that rates agree to the last bit that is stored.
+    group_time, frame_time = float(np.float32(exposure.group_time)), float(np.float32(exposure.frame_time))
+    return Plan(
+        start=0,
+        stop=ngroups,
+        first_used=first,
+        last_used=min(last, ngroups - 1),
+        forgive_jump=False,
+        # An exposure of one group has no better ramps to prefer.
+        suppress_one_group=suppress_one_group and ngroups > 1,
+        group_time=group_time,
+        frame_time=frame_time,
+        first_group_time=(exposure.nframes + 1.0) * frame_time / 2.0,
+        read_noise_scale=1.0 / math.sqrt(2.0 * exposure.nframes),
+    )
+
+
+def _groups_before_first(ramp: RampModel) -> float:
+    """Return how long before the middle of the first group the reset was, in groups."""
+    exposure = ramp.meta.exposure
+    frames = (exposure.nframes + 1) / 2.0 + (exposure.drop_frames1 or 0)
+    return frames / (exposure.nframes + exposure.groupgap)
+
+
+def _without_unusable_ends(ramps: Ramps, plan: Plan) -> Plan:
+    """Leave out leading groups, and a last one, that no pixel can use: MIRI's first and last frames."""
+    usable = usable_groups(ramps.groupdq, plan, _BITS)
+    ngroups = len(usable)
+    start = int(np.argmax(usable)) if usable.any() else ngroups
+    stop = ngroups if start == ngroups or usable[-1] else ngroups - 1
+    if stop - start < 2:
+        raise InputError(f"a MIRI ramp needs two usable groups, and of {ngroups} only {stop - start} can be used by any pixel.")
+    return plan._replace(start=start, stop=stop, forgive_jump=start > 0)
+
+
+def _described(model: Any, ramp: RampModel, factor: float | None) -> Any:
+    """Give a product the ramp's metadata, and the gain factor, for `gain_scale`."""
+    model.update(ramp)
+    if factor is not None:
+        model.meta.exposure.gain_factor = factor
+    return model
+
+
+def _rate_model(ramp: RampModel, fitted: Fitted, factor: float | None) -> ImageModel | IFUImageModel:
+    kind, lamp = ramp.meta.exposure.type, ramp.meta.instrument.lamp_mode
+    of_slicer = kind in {"NRS_IFU", "MIR_MRS"} or (kind in {"NRS_AUTOWAVE", "NRS_LAMP"} and lamp == "IFU")
+    rate = _described((IFUImageModel if of_slicer else ImageModel)(**_planes(fitted)), ramp, factor)
+    rate.meta.bunit_data = rate.meta.bunit_err = "DN/s"
+    return rate
+
+
+def _rateints_model(ramp: RampModel, fitted: Fitted, factor: float | None) -> CubeModel:
+    rateints = _described(CubeModel(**_planes(fitted)), ramp, factor)
+    for table in ("int_times", "int_times_stripe"):
+        if ramp.hasattr(table) and getattr(ramp, table) is not None and len(getattr(ramp, table)):
+            setattr(rateints, table, getattr(ramp, table))
+    rateints.meta.bunit_data = rateints.meta.bunit_err = "DN/s"
+    return rateints
+
+
+def _planes(fitted: Fitted) -> dict[str, NDArray[np.generic]]:
+    planes = fitted._asdict()
+    return {"data": planes.pop("rate")} | planes
+
+
+@step("gain_scale", scope="pixel", status="gain_scale")
+def gain_scale(
+    rate: ImageModel | IFUImageModel | CubeModel,
+    *,
+    reference: GainModel | None = Reference("gain", lazy=True, optional=True),
+) -> ImageModel | IFUImageModel | CubeModel:
+    """Bring rates taken with another than the standard gain to its unit.
+
+    Parameters
+    ----------
+    rate : ImageModel, IFUImageModel or CubeModel
+        Count rates in DN/s. Its GAINFACT, which `ramp_fit` takes from the gain reference, is the factor.
+    reference : GainModel, path or None
+        Asked for its GAINFACT only where `rate` has none.
+
+    Returns
+    -------
+    ImageModel, IFUImageModel or CubeModel
+        SCI and ERR times the factor, VAR_POISSON and VAR_RNOISE times its square; NaN stays, DQ is shared. SKIPPED where
+        there is no factor.
+
+    Notes
+    -----
+    Row B-46: NIRSpec subarrays are read with twice the gain of full frames.
+    """
+    factor = rate.meta.exposure.gain_factor
+    if factor is None and reference is not None:
+        factor = reference.meta.exposure.gain_factor
+    if factor is None:
+        raise SkipStep("GAINFACT is neither in the exposure nor in the gain reference")
+    out = share(rate)
+    for name, power in (("data", 1), ("err", 1), ("var_poisson", 2), ("var_rnoise", 2)):
+        plane = getattr(rate, name) if rate.hasattr(name) else None
+        if plane is not None and plane.size:
+            setattr(out, name, plane * np.float32(factor**power))
+    out.meta.exposure.gain_factor = factor
+    return out
