@@ -17,6 +17,7 @@ from typing import Any
 
 from stdatamodels.jwst.datamodels import JwstDataModel
 
+from jwnb import record
 from jwnb.errors import MissingReferenceError
 
 __all__ = ["Answers", "best_references", "fetch"]
@@ -31,6 +32,7 @@ WHAT_TO_SET = (
 )
 # What processing itself writes, and no rule of CRDS selects by.
 _NOT_ASKED_BY = ("meta.cal_step", "meta.ref_file", "meta.jwnb", "meta.calibration_software", "meta.data_processing", "meta.wcs")
+_PLACE = frozenset(f"meta.subarray.{name}" for name in ("xstart", "ystart", "xsize", "ysize"))
 _NOT_ASKED = frozenset({"meta.filename", "meta.date", "meta.model_type", "meta.cal_logs"})
 
 # What the client is configured by; it writes others of its variables itself.
@@ -96,7 +98,7 @@ def best_references(exposure: JwstDataModel, reftypes: Sequence[str], context: s
     MissingReferenceError
         CRDS is not set up or not reachable, or the context is not to be had.
     """
-    parameters = exposure.get_crds_parameters()
+    parameters = _parameters(exposure)
     with _lock:
         _follow_environment()
         key = (context, _selecting(parameters))
@@ -193,6 +195,14 @@ def _context(asked: str | None) -> str:
             _memory.unreachable[asked] = time.monotonic() + _PATIENCE_S, str(error)
         raise
     return name
+
+
+def _parameters(exposure: JwstDataModel) -> dict[str, Any]:
+    """Return what is known of an exposure; a cutout is the exposure that it was cut from, so its own place is not said."""
+    parameters: dict[str, Any] = exposure.get_crds_parameters()
+    if "cutout" in record.node(exposure):
+        parameters = {name: value for name, value in parameters.items() if name not in _PLACE}
+    return parameters
 
 
 def _selecting(parameters: Mapping[str, Any]) -> frozenset[tuple[str, Any]]:

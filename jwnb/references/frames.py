@@ -55,8 +55,8 @@ class Cut:
         The part, as indices of such an array.
     whole : bool
         Whether the part is all of it.
-    lines : ndarray of int, optional
-        Of a striped readout, the lines along the slow axis within `rows` and `columns`; two-dimensional for superstripes.
+    lines : tuple of int, or of tuples of int for superstripes, optional
+        Of a striped readout, the lines along the slow axis within `rows` and `columns`.
     slow : {-1, -2}
         The slow axis.
     """
@@ -65,7 +65,7 @@ class Cut:
     rows: slice
     columns: slice
     whole: bool
-    lines: np.ndarray | None = None
+    lines: tuple[int, ...] | tuple[tuple[int, ...], ...] | None = None
     slow: int = -2
 
     def applies(self, shape: tuple[int, ...]) -> bool:
@@ -79,8 +79,9 @@ class Cut:
         plane = [self.rows.stop - self.rows.start, self.columns.stop - self.columns.start]
         if self.lines is None:
             return *shape[:-2], *plane
-        plane[self.slow] = self.lines.shape[-1]
-        return *shape[:-2], *self.lines.shape[:-1], *plane
+        lines = np.shape(self.lines)
+        plane[self.slow] = lines[-1]
+        return *shape[:-2], *lines[:-1], *plane
 
     def of(self, array: np.ndarray) -> np.ndarray:
         """Return the part of an array: a view, or a copy of a striped one; an array of another frame as it is."""
@@ -89,9 +90,10 @@ class Cut:
         part = array[..., self.rows, self.columns]
         if self.lines is None:
             return part
-        taken = np.take(part, self.lines, axis=self.slow)
+        lines = np.array(self.lines)
+        taken = np.take(part, lines, axis=self.slow)
         # Superstripes come before rows and columns.
-        return np.moveaxis(taken, -2, -3) if self.lines.ndim == 2 and self.slow == -1 else taken
+        return np.moveaxis(taken, -2, -3) if lines.ndim == 2 and self.slow == -1 else taken
 
 
 def full_frame(instrument: str | None) -> Frame:
@@ -161,7 +163,7 @@ def cut_for(reference: Frame, exposure: JwstDataModel, describe: Callable[[], st
     """
     wanted = exposure_frame(exposure)
     subarray = exposure.meta.subarray
-    lines = stripe_lines(subarray) if is_striped(subarray) else None
+    lines = _as_tuples(stripe_lines(subarray)) if is_striped(subarray) else None
     slow = -1 if lines is not None and abs(subarray.slowaxis) == 1 else -2
     if lines is not None:
         # Along the slow axis the lines say which; all of the detector is needed there.
@@ -178,6 +180,11 @@ def cut_for(reference: Frame, exposure: JwstDataModel, describe: Callable[[], st
     y0, x0 = wanted.ystart - reference.ystart, wanted.xstart - reference.xstart
     rows, columns = slice(y0, y0 + wanted.ysize), slice(x0, x0 + wanted.xsize)
     return Cut(reference, rows, columns, reference == wanted and lines is None, lines, slow)
+
+
+def _as_tuples(lines: np.ndarray) -> tuple[int, ...] | tuple[tuple[int, ...], ...]:
+    listed = lines.tolist()
+    return tuple(tuple(stripe) for stripe in listed) if lines.ndim == 2 else tuple(listed)
 
 
 def _stated(subarray: Any) -> Frame | None:

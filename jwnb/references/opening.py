@@ -17,7 +17,7 @@ from jwnb.references.resolver import Resolved
 
 __all__ = ["LazyReference", "ReferenceCache", "cache", "lazy_reference", "open_reference", "require_finite"]
 
-_ANY = frozenset({"", "ANY", "N/A", "NONE", "ALL", "MULTIPLE", "*"})
+_ANY = frozenset({"ANY", "N/A", "NONE", "ALL", "MULTIPLE", "*"})
 
 
 class ReferenceCache:
@@ -242,19 +242,21 @@ def _cut(resolved: Resolved, meta: Any, shapes: list[tuple[int, ...]], exposure:
     frame = reference_frame(meta, shapes, exposure_frame(exposure))
     if frame is None:
         return None
-    _check_same(named, "detector", meta, exposure)
+    if resolved.source != "CRDS":  # what CRDS's rules select, its headers need not confirm
+        _check_same(named, "detector", meta, exposure)
     return cut_for(frame, exposure, lambda: named)
 
 
 def _check_same(named: str, what: str, meta: Any, exposure: JwstDataModel) -> None:
     key = "name" if what == "instrument" else what
-    own = str(getattr(getattr(meta, "instrument", None), key, None) or "").upper()
+    own = getattr(meta, "instrument", None)
+    # Files that serve several detectors list them, with bars between, in a keyword of their own.
+    stated = str(getattr(own, f"p_{key}", None) or getattr(own, key, None) or "").upper()
     wanted = str(getattr(exposure.meta.instrument, key) or "").upper()
-    if own in _ANY or not wanted or wanted in own.split("|"):
+    several = {one.strip() for one in stated.split("|")}
+    if not wanted or wanted in several or several & _ANY or several == {""}:
         return
-    raise MissingReferenceError(
-        f"{named} is for {what} {own}; the exposure {exposure.meta.filename or ''} is of {wanted}.".replace("  ", " ")
-    )
+    raise MissingReferenceError(f"{named} is for {what} {stated}; the exposure {exposure.meta.filename or ''} is of {wanted}.")
 
 
 def _cut_model(model: JwstDataModel, cut: Cut, exposure: JwstDataModel) -> JwstDataModel:

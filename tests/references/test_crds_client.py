@@ -10,6 +10,7 @@ import pytest
 from stdatamodels.jwst.datamodels import RampModel
 
 from jwnb.errors import MissingReferenceError
+from jwnb.pieces import cutout
 from jwnb.references import crds_client, prefetch, resolve, use
 
 CONTEXT = "jwst_0007.pmap"
@@ -139,6 +140,20 @@ def test_prefetch_asks_once_for_all(crds_cache, make_exposure, monkeypatch):
     exposure.meta.instrument.detector = "NRCB1"
     resolve(exposure, "dark")
     assert len(asked) == 2
+
+
+def test_cutouts_ask_as_their_exposure_and_only_once(crds_cache, make_exposure, monkeypatch):
+    crds_cache.write({"gain": "N/A"})
+    asked = []
+    real = crds_client._ask
+    monkeypatch.setattr(crds_client, "_ask", lambda *a: asked.append(a[0]) or real(*a))
+
+    for x in (0, 3, 9):
+        assert not resolve(cutout(make_exposure(), x=(x, x + 8)), "gain").applicable
+
+    assert len(asked) == 1
+    assert not any(name.startswith("meta.subarray.x") for name in asked[0])
+    assert asked[0]["meta.instrument.detector"] == "NRCA1"
 
 
 def test_a_file_by_its_crds_name(crds_cache, make_exposure):

@@ -109,6 +109,25 @@ def test_a_reference_of_another_detector_raises(bias, make_exposure, instrument,
             opener(resolve(exposure, "superbias", bias), SuperBiasModel, exposure)
 
 
+@pytest.mark.parametrize(("stated", "fits"), [("NRCA1|NRCB1|", True), ("ANY", True), ("NRCA2|NRCA3|", False)])
+def test_files_for_several_detectors_list_them(make_exposure, stated, fits):
+    gain = prepared(GainModel(data=numbered(24, 32)), nx=32, ny=24, detector="ANY" if stated == "ANY" else "NRCA1")
+    gain.meta.instrument.instance["p_detector"] = stated
+    exposure = make_exposure("NRCB1")
+    if fits:
+        assert open_reference(resolve(exposure, "gain", gain), GainModel, exposure) is gain
+    else:
+        with pytest.raises(MissingReferenceError, match="detector NRCA2"):
+            open_reference(resolve(exposure, "gain", gain), GainModel, exposure)
+
+
+def test_what_crds_selects_is_not_second_guessed(crds_cache, make_exposure):
+    crds_cache.write({"gain": "jwst_nircam_gain_0001.fits"})
+    prepared(GainModel(data=numbered(24, 32)), nx=32, ny=24).save(crds_cache.add("jwst_nircam_gain_0001.fits"))
+    exposure = make_exposure("NRCB1")
+    assert open_reference(resolve(exposure, "gain"), GainModel, exposure).data[0, 1] == 1
+
+
 def test_missing_keywords_mean_full_frame_or_the_exposures_own(make_exposure):
     data = np.zeros((1024, 1032), np.float32)
     data[20, 10] = 7
