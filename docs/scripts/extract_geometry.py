@@ -63,6 +63,8 @@ def detector(siaf, name):
         if aperture is None:
             continue
         corner = full.det_to_sci(*aperture.sci_to_det(np.array([1.0, aperture.XSciSize]), np.array([1.0, aperture.YSciSize])))
+        if min(corner[0].min(), corner[1].min()) < 0.5 or max(corner[0].max(), corner[1].max()) > 2048.5:
+            continue  # NRCA5_SUB400P of PRDOPSSOC-075 reaches beyond its detector
         subarrays[label] = {
             "aperture": aperture.AperName,
             "xstart": round(float(corner[0].min())), "ystart": round(float(corner[1].min())),
