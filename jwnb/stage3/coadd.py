@@ -26,6 +26,8 @@ VARIANCES = ("var_rnoise", "var_flat", "var_poisson")
 _BITS = 32
 _NONE = np.zeros((0, 0), np.float32)
 _NO_BITS = np.zeros((0, 0), np.uint32)
+# The library takes pixels that are shrunk to this or less for points.
+_POINT = 1e-3
 # More bands than threads even out what rows of the output hold.
 _BANDS_PER_THREAD = 4
 
@@ -43,6 +45,11 @@ class Options:
     context: bool = True
     variances: bool = True
     flags: bool = False
+
+    @property
+    def own_kernel(self) -> bool:
+        """Whether images are spread by jwnb's kernel, not by the library."""
+        return self.kernel == "square" and self.pixfrac > _POINT
 
     @property
     def fill(self) -> float:
@@ -65,7 +72,7 @@ def bytes_needed(shape: tuple[int, int], inputs: int, options: Options) -> int:
     planes = 2 + (-(-inputs // _BITS) if options.context else 0) + (2 * len(VARIANCES) + 1 if options.variances else 0)
     if options.flags:
         planes += 1
-    if options.kernel != "square":
+    if not options.own_kernel:
         planes += 5 if options.variances else 0
     return 4 * planes * shape[0] * shape[1]
 
@@ -113,7 +120,7 @@ class Coadd:
         self.options = options
         self._library: Any = None
         self.flags = np.zeros(shape, np.uint32) if options.flags else None
-        if options.kernel == "square":
+        if options.own_kernel:
             self.data = np.full(shape, options.fill, np.float32)
             self.weight = np.zeros(shape, np.float32)
             self.context = np.zeros((-(-inputs // _BITS), *shape), np.int32) if options.context else None
@@ -143,7 +150,7 @@ class Coadd:
         kinds = [k for k, name in enumerate(VARIANCES) if self.options.variances and _array(model, name).size]
         variances = [_array(model, VARIANCES[k]) for k in kinds]
         section = used_section(model.meta.wcs, model.data.shape)
-        spread = self._spread_square if self.options.kernel == "square" else self._spread_by_library
+        spread = self._spread_square if self.options.own_kernel else self._spread_by_library
         planes, corner = spread(model, pixmap, weight, level, variances, section)
         self._added += 1
         if kinds:

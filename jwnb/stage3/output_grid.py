@@ -19,7 +19,7 @@ from stdatamodels.jwst.datamodels import ImageModel
 
 from jwnb.errors import InputError, MissingFileError, ParameterError
 from jwnb.wcs.pixelmap import bounding_box_of
-from jwnb.wcs.sip import approximate
+from jwnb.wcs.sip import approximate, replace_linear_terms
 
 __all__ = ["Grid", "combined_region", "given_grid", "grid_around", "mean_pixel_area", "outlines", "write_keywords"]
 
@@ -261,9 +261,7 @@ def write_keywords(model: ImageModel, wcs: Any) -> None:
             del info.instance[key]
     transform = wcs.forward_transform
     if not isinstance(transform, FITSImagingWCSTransform):
-        for key, value in approximate(model, wcs=wcs, degree=1, max_inv_pix_error=None, inv_degree=0).items():
-            if not key.startswith(("a_", "b_", "ap_", "bp_", "naxis")):
-                setattr(info, key, value)
+        replace_linear_terms(model, approximate(model, wcs=wcs, degree=1, max_inv_pix_error=None, inv_degree=0))
         return
     projected = celestial_frame_to_wcs(wcs.output_frame.reference_frame, projection=transform.projection.prjprm.code)
     info.crpix1, info.crpix2 = (float(v) + 1 for v in transform.crpix.value)

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from astropy.io import fits
-from astropy.nddata.bitmask import interpret_bit_flags
+from astropy.nddata.bitmask import extend_bit_flag_map, interpret_bit_flags
+from gwcs import WCS
 from stdatamodels.jwst.datamodels import ImageModel, JwstDataModel
 
 from jwnb import dq
@@ -15,7 +16,7 @@ from jwnb.errors import InputError, ParameterError, WrongExposureError
 from jwnb.models import Exposures, product_name
 from jwnb.stage3.blend import Blend
 from jwnb.stage3.coadd import Coadd, Options, bytes_needed, exposure_weight
-from jwnb.stage3.output_grid import Grid, combined_region, given_grid, grid_around, is_imaging, write_keywords
+from jwnb.stage3.output_grid import Grid, combined_region, given_grid, grid_around, is_imaging, mean_pixel_area, write_keywords
 from jwnb.step import Param, note, step
 from jwnb.wcs.frames import footprint, polygon
 from jwnb.wcs.pixelmap import image_to_image
@@ -43,7 +44,7 @@ def resample(
     rotation: Annotated[float | None, Param(unit="deg")] = None,
     pixel_scale_ratio: Annotated[float, Param(min=0.0, exclusive=True)] = 1.0,
     pixel_scale: Annotated[float | None, Param(min=0.0, unit="arcsec", exclusive=True)] = None,
-    output_wcs: Any = None,
+    output_wcs: str | Path | WCS | None = None,
     blendheaders: bool = True,
     enable_ctx: bool = True,
     enable_err: bool = True,
@@ -240,18 +241,12 @@ def _region(item: Any) -> str:
 def _unusable(good_bits: str | int | None) -> np.uint32:
     if good_bits is None:
         return dq.PIXEL["DO_NOT_USE"]
-    names = {name: int(bit) for name, bit in dq.PIXEL.items()}
+    names = extend_bit_flag_map("JwstFlags", **{name: int(bit) for name, bit in dq.PIXEL.items() if bit})
     try:
-        good = interpret_bit_flags(good_bits, flag_name_map=_flag_map(names))
+        good = interpret_bit_flags(good_bits, flag_name_map=names)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise ParameterError(f"resample: good_bits={good_bits!r} cannot be read as DQ flags: {error}.") from error
     return np.uint32(~(good or 0) & 0xFFFFFFFF) | dq.PIXEL["DO_NOT_USE"]
-
-
-def _flag_map(names: dict[str, int]) -> Any:
-    from astropy.nddata.bitmask import extend_bit_flag_map
-
-    return extend_bit_flag_map("JwstFlags", **{n: b for n, b in names.items() if b})
 
 
 def _fill(value: str | float) -> str:
@@ -266,8 +261,6 @@ def _fill(value: str | float) -> str:
 
 def _ratio_to(first: ImageModel, grid: Grid) -> float:
     """Return the scale of a given grid over that of the first input, by its nominal pixel area where it has one."""
-    from jwnb.stage3.output_grid import mean_pixel_area
-
     area = first.meta.photometry.pixelarea_steradians
     if not area or area <= 0:
         area = mean_pixel_area(first.meta.wcs, first.data.shape)
