@@ -4,7 +4,7 @@ import numpy as np
 from stdatamodels.jwst.datamodels import LinearityModel, RampModel
 
 from jwnb import dq
-from jwnb.errors import InputError
+from jwnb.errors import InputError, MissingReferenceError
 from jwnb.kernels.polynomial import straighten, straighten_frames, straighten_reads
 from jwnb.step import Reference, note, share, step
 
@@ -34,12 +34,15 @@ def linearity(ramp: RampModel, *, reference: LinearityModel = Reference("lineari
     Raises
     ------
     InputError
-        The polynomial has no linear term at all.
+        The polynomial has no linear term at all, or the ramp's arrays disagree in shape.
+    MissingReferenceError
+        The reference does not cover the exposure, or its arrays disagree in shape.
 
     Notes
     -----
     Manual, linearity (row B-53). Reads of averaged groups: as in `jwst` 3.0, which takes groups to follow each other without a gap.
     """
+    _check_shapes(ramp, reference)
     coeffs = np.ascontiguousarray(reference.coeffs, np.float32)
     if len(coeffs) < 2:
         raise InputError(f"the linearity reference has {len(coeffs)} coefficient; a polynomial with a linear term needs two or more.")
@@ -57,6 +60,19 @@ def linearity(ramp: RampModel, *, reference: LinearityModel = Reference("lineari
     if ramp.meta.exposure.zero_frame and ramp.zeroframe is not None:
         out.zeroframe = straighten_frames(np.ascontiguousarray(ramp.zeroframe), coeffs, flags, unusable)
     return out
+
+
+def _check_shapes(ramp: RampModel, reference: LinearityModel) -> None:
+    """Refuse arrays that do not fit each other: compiled code would read past their ends."""
+    plane = ramp.data.shape[-2:]
+    for name in ("groupdq", "pixeldq", "zeroframe"):
+        array = getattr(ramp, name)
+        if array is not None and array.shape[-2:] != plane:
+            raise InputError(f"the ramp's {name} has {array.shape[-2:]} pixels, its data {plane}.")
+    for name in ("coeffs", "dq", "inv_coeffs"):
+        array = getattr(reference, name, None)
+        if array is not None and array.shape[-2:] != plane:
+            raise MissingReferenceError(f"the linearity reference's {name} has {array.shape[-2:]} pixels, the exposure {plane}.")
 
 
 def _inverse_for(ramp: RampModel, reference: LinearityModel) -> np.ndarray | None:
