@@ -135,7 +135,13 @@ def _draw_fit(axes: Axes, times: np.ndarray, counts: np.ndarray, flags: np.ndarr
 
 def _header_wcs(model: JwstDataModel) -> WCS | None:
     """Return the FITS WCS of a resampled image, None where the model has none that its arrays fit."""
-    if model.meta.resample.pixel_scale_ratio is None and model.meta.cal_step.resample != "COMPLETE":
+    info = model.meta.wcsinfo
+    if model.meta.cal_step.resample != "COMPLETE" or info.crval1 is None or info.pc1_1 is None:
         return None
-    wcs = model.get_fits_wcs()
-    return wcs if wcs is not None and wcs.has_celestial else None
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = [info.ctype1, info.ctype2]
+    wcs.wcs.crpix = [info.crpix1, info.crpix2]
+    wcs.wcs.crval = [info.crval1, info.crval2]
+    wcs.wcs.cdelt = [info.cdelt1, info.cdelt2]
+    wcs.wcs.pc = [[info.pc1_1, info.pc1_2], [info.pc2_1, info.pc2_2]]
+    return wcs

@@ -1,0 +1,1 @@
+"""Time and peak memory of jwnb beside the jwst package, in one run."""
