@@ -41,8 +41,8 @@ def guider_cds(
     Returns
     -------
     GuiderCalModel
-        ``data`` and ``err`` in DN/s, of shape (nints, ny, nx), (1, ny, nx) for identification; ``dq``, tables and unknown extensions as they were. Where
-        the gain is 0 the error is infinite or NaN.
+        ``data`` and ``err`` in DN/s, of shape (nints, ny, nx), (1, ny, nx) for identification; ``dq``, tables and unknown
+        extensions as they were. Where the gain is 0 the error is infinite or NaN.
 
     Raises
     ------
