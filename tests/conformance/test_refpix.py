@@ -74,9 +74,15 @@ def test_full_frame(axes: tuple[int, int], options: dict[str, Any]) -> None:
     compare(exposure((1, 2, 2048, 2048), (1, 1), axes, noutputs=4), **options)
 
 
-@pytest.mark.parametrize("axes", AXES)
-@pytest.mark.parametrize(("shape", "start"), [((2, 3, 32, 36), (1, 1)), ((1, 2, 33, 31), (2018, 2016)), ((2, 2, 16, 64), (301, 1))])
-def test_subarray_with_one_output(axes: tuple[int, int], shape: tuple[int, ...], start: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("shape", "start", "axes"),
+    [
+        *(((1, 2, 32, 36), (1, 1), axes) for axes in AXES),
+        *(((1, 1, 33, 31), (2018, 2016), axes) for axes in AXES[:3]),
+        *(((2, 2, 16, 64), (301, 1), axes) for axes in AXES[:3]),
+    ],
+)
+def test_subarray_with_one_output(shape: tuple[int, ...], start: tuple[int, int], axes: tuple[int, int]) -> None:
     compare(exposure(shape, start, axes))
 
 
