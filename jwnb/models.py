@@ -17,7 +17,7 @@ from stdatamodels.jwst.datamodels import GuiderRawModel, JwstDataModel, Level1bM
 from jwnb.errors import InputError, MissingFileError
 from jwnb.parameters import nearest
 
-__all__ = ["SUFFIXES", "Exposures", "keyword_of", "open", "product_name", "save", "share"]
+__all__ = ["SUFFIXES", "Exposures", "in_native_order", "keyword_of", "open", "product_name", "save", "share", "turn_to_native_order"]
 
 PathLike = str | os.PathLike[str]
 
@@ -37,7 +37,8 @@ def open(source: PathLike | JwstDataModel) -> JwstDataModel:
     Parameters
     ----------
     source : path or JwstDataModel
-        A FITS or ASDF product. A model is given back as it is (an uncal model as a ramp).
+        A FITS or ASDF product. A model is given back as it is (an uncal model as a ramp; one with big-endian arrays, as
+        `stdatamodels` opens them, with native ones).
 
     Returns
     -------
@@ -53,14 +54,14 @@ def open(source: PathLike | JwstDataModel) -> JwstDataModel:
         The file is empty, truncated, neither FITS nor ASDF, or holds no JWST product.
     """
     if isinstance(source, JwstDataModel):
-        return _as_ramp(source)
+        return in_native_order(_as_ramp(source))
     path = Path(source)
     _check_file(path)
     try:
         if path.suffix == ".fits":
             return _open_fits(path)
         with datamodels.open(path) as model:
-            return _as_ramp(model)
+            return in_native_order(_as_ramp(model))
     except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
         if isinstance(error, InputError):
             raise
@@ -73,6 +74,32 @@ def share(model: JwstDataModel) -> JwstDataModel:
     Shared arrays are writable: assign whole arrays on the copy, or call ``model.copy()`` before editing one in place.
     """
     return model.copy(memo={id(part): part for part in _heavy_parts(model.instance)})
+
+
+def in_native_order(model: JwstDataModel) -> JwstDataModel:
+    """Return a model whose arrays are in the machine's byte order: itself, or a copy sharing the arrays that are.
+
+    `stdatamodels` leaves what it reads from FITS big-endian, which compiled kernels do not take.
+    """
+    heavy = list(_heavy_parts(model.instance))
+    turned = {id(part): part.astype(part.dtype.newbyteorder("=")) for part in heavy if _is_foreign(part)}
+    return model.copy(memo={id(part): part for part in heavy} | turned) if turned else model
+
+
+def turn_to_native_order(tree: Any) -> None:
+    """Put the arrays of a model's tree that was just read into the machine's byte order, in place."""
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, part in list(items):
+        if not _is_foreign(part):
+            turn_to_native_order(part)
+        elif part.flags.writeable:
+            tree[key] = part.byteswap(inplace=True).view(part.dtype.newbyteorder("="))
+        else:
+            tree[key] = part.astype(part.dtype.newbyteorder("="))
+
+
+def _is_foreign(part: Any) -> bool:
+    return isinstance(part, np.ndarray) and part.dtype.names is None and not part.dtype.isnative
 
 
 def save(model: JwstDataModel, path: PathLike) -> Path:
@@ -215,11 +242,12 @@ def _open_fits(path: Path) -> JwstDataModel:
         model_class = getattr(datamodels, str(kind), None)
         if model_class is not None:
             return _loaded(model_class, hdus, path)
-    return _as_ramp(datamodels.open(path))
+    return in_native_order(_as_ramp(datamodels.open(path)))
 
 
 def _loaded(model_class: Any, hdus: fits.HDUList, path: Path) -> JwstDataModel:
     model = model_class(hdus)
+    turn_to_native_order(model.instance)
     model.meta.filename = path.name
     return model
 

@@ -8,6 +8,7 @@ import textwrap
 import numpy as np
 import pytest
 from helpers import make_image, make_ramp
+from stdatamodels.jwst import datamodels
 from stdatamodels.jwst.datamodels import GuiderRawModel, ImageModel, Level1bModel, RampModel
 
 import jwnb
@@ -196,3 +197,15 @@ def test_a_ramp_keeps_its_tables_and_zeroframe(tmp_path):
     ramp.zeroframe = np.ones((2, 8, 8), np.float32)
     again = jwnb.open(jwnb.save(ramp, tmp_path / "r_ramp.fits"))
     np.testing.assert_array_equal(again.zeroframe, ramp.zeroframe)
+
+
+def test_arrays_that_were_read_from_fits_come_in_the_machines_byte_order(tmp_path):
+    ramp = RampModel(data=np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4))
+    ramp.save(tmp_path / "jw01_ramp.fits")
+    with datamodels.open(tmp_path / "jw01_ramp.fits") as foreign:
+        assert not foreign.data.dtype.isnative
+        for opened in (jwnb.open(tmp_path / "jw01_ramp.fits"), jwnb.open(foreign)):
+            assert opened.data.dtype.isnative
+            np.testing.assert_array_equal(opened.data, ramp.data)
+        assert not foreign.data.dtype.isnative
+    assert jwnb.open(ramp) is ramp

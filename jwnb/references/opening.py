@@ -11,6 +11,7 @@ from stdatamodels.jwst.datamodels import JwstDataModel
 
 from jwnb import settings
 from jwnb.errors import InputError, MissingReferenceError
+from jwnb.models import in_native_order, turn_to_native_order
 from jwnb.references.frames import Cut, cut_for, exposure_frame, reference_frame
 from jwnb.references.lazy import LazyReference
 from jwnb.references.resolver import Resolved
@@ -185,35 +186,16 @@ def _open(path: Path, classes: Sequence[type[JwstDataModel]]) -> JwstDataModel:
 
     try:
         model = chosen_class(path, classes)(str(path))
-        _make_native(model.instance)
+        turn_to_native_order(model.instance)
         return model
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"the reference {path} cannot be read as a {classes[0].__name__}: {error}") from error
 
 
-def _make_native(tree: Any) -> None:
-    """Put the arrays of a file that was just read into the machine's byte order, in place: kernels take no other."""
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    for key, part in items:
-        if isinstance(part, np.ndarray) and part.dtype.names is None and not part.dtype.isnative:
-            tree[key] = _native(part)
-        else:
-            _make_native(part)
-
-
-def _native(array: np.ndarray) -> np.ndarray:
-    order = array.dtype.newbyteorder("=")
-    return array.byteswap(inplace=True).view(order) if array.flags.writeable else array.astype(order)
-
-
 def _given_model(resolved: Resolved, classes: tuple[type[JwstDataModel], ...]) -> JwstDataModel:
     """Return the model that the caller gave, of a class that the step takes and in the machine's byte order."""
     model = resolved.model if isinstance(resolved.model, classes) else _converted(resolved, classes)
-    foreign = [a for a in arrays_of(model.instance) if a.dtype.names is None and not a.dtype.isnative]
-    if not foreign:
-        return model
-    parts = {id(array): array for array in arrays_of(model.instance)}
-    return model.copy(memo=parts | {id(array): array.astype(array.dtype.newbyteorder("=")) for array in foreign})
+    return in_native_order(model)
 
 
 def _converted(resolved: Resolved, classes: tuple[type[JwstDataModel], ...]) -> JwstDataModel:
