@@ -102,7 +102,7 @@ def refpix(
     odd_even_columns: bool = True,
     use_side_ref_pixels: bool = True,
     side_smoothing_length: Annotated[int, Param(min=1, max=2 * DETECTOR - 1, unit="rows")] = 11,
-    side_gain: float = 1.0,
+    side_gain: Annotated[float, Param(min=0)] = 1.0,
     siglimit: Annotated[float, Param(min=0, exclusive=True, unit="sigma")] = 3.0,
 ) -> RampModel:
     """Subtract from every frame what its reference pixels show: offsets of the amplifiers and drifts along the rows.
