@@ -45,7 +45,7 @@ def clip_jumps(ramps: Ramps, rules: JumpRules, out: Found, *, across: bool) -> N
     What all pixels of a group do at once is no cosmic ray (the telescope has moved): where every pixel is flagged, the
     jumps are taken back.
     """
-    _clip_rows(ramps, rules, across, out)
+    _clip_rows(*ramps, rules, across, *out)
     _undo_whole_groups(ramps, rules, out)
 
 
@@ -57,15 +57,16 @@ def _undo_whole_groups(ramps: Ramps, rules: JumpRules, out: Found) -> None:
             continue
         only_jump = flags == rules.jump
         flags[only_jump] = 0
-        out.spread[i, g] &= ~np.packbits(only_jump, axis=-1, bitorder="little")
+        bits = np.packbits(only_jump, axis=-1, bitorder="little")
+        out.spread[i, g, :, : bits.shape[-1]] &= ~bits
         out.jumps[:] -= np.count_nonzero(only_jump, axis=-1)
 
 
 @parallel_jit
-def _clip_rows(ramps, rules, across, out):  # type: ignore[no-untyped-def]
-    _, ngroups, ny, _ = ramps.data.shape
-    sets = ngroups - 1 if across else 1
-    for y in numba.prange(ny):
+def _clip_rows(data, groupdq, gain, readnoise, usable, rules, across, flags, spread, jumps):  # type: ignore[no-untyped-def]
+    sets = data.shape[1] - 1 if across else 1
+    for y in numba.prange(data.shape[2]):  # arrays one by one: see jumps.py
+        ramps, out = Ramps(data, groupdq, gain, readnoise, usable), Found(flags, spread, jumps)
         _clip_row(ramps, rules, sets, y, out)
 
 

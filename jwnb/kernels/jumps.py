@@ -91,18 +91,18 @@ def find_jumps(ramps: Ramps, rules: JumpRules, *, method: Method) -> Found:
         Jumps given in groups that are SATURATED or DO_NOT_USE are taken away, as they say nothing more.
     """
     nints, ngroups, ny, nx = ramps.data.shape
-    spread = np.zeros((nints, ngroups, ny, (nx + 7) // 8), np.uint8)
+    spread = np.zeros((nints, ngroups, ny, (nx + 63) // 64 * 8), np.uint8)
     found = Found(np.empty_like(ramps.groupdq), spread, np.zeros(ny, np.int64))
     if method in ("clip", "clip_integrations"):
         clip_jumps(ramps, rules, found, across=method == "clip_integrations")
     else:
-        _find_rows(ramps, rules, method == "iterate", found)
+        _find_rows(*ramps, rules, method == "iterate", *found)
     return found
 
 
 def flag_neighbors(found: Found, rules: JumpRules) -> None:
     """Flag, in ``found.groupdq``, the four neighbours of the pixels marked in ``found.spread``."""
-    _spread_rows(found, rules)
+    _spread_rows(found.groupdq, found.spread, rules)
 
 
 def flag_after_jumps(found: Found, ramps: Ramps, rules: JumpRules, *, electrons: tuple[float, float], groups: tuple[int, int]) -> None:
@@ -119,19 +119,22 @@ def flag_after_jumps(found: Found, ramps: Ramps, rules: JumpRules, *, electrons:
     groups : (int, int)
         … flags so many groups after it, in its integration.
     """
-    _after_rows(found, ramps, rules, np.array(electrons, np.float64), np.array(groups, np.int64))
+    _after_rows(*ramps, rules, np.array(electrons, np.float64), np.array(groups, np.int64), *found)
+
+
+# Parallel kernels take arrays one by one: with tuples of arrays numba needs twice as long to compile them.
 
 
 @parallel_jit
-def _find_rows(ramps, rules, iterate, out):  # type: ignore[no-untyped-def]
-    nints, ngroups, ny, _ = ramps.data.shape
+def _find_rows(data, groupdq, gain, readnoise, usable, rules, iterate, flags, spread, jumps):  # type: ignore[no-untyped-def]
     live = 0
-    for i in range(nints):
-        for g in range(1, ngroups):
-            live += ramps.usable[i, g] and ramps.usable[i, g - 1]
+    for i in range(usable.shape[0]):
+        for g in range(1, usable.shape[1]):
+            live += usable[i, g] and usable[i, g - 1]
     # The differences of a block of columns are to stay in the first-level cache.
     width = max(32, min(512, 6144 // max(live, 1) // 16 * 16))
-    for y in numba.prange(ny):
+    for y in numba.prange(data.shape[2]):
+        ramps, out = Ramps(data, groupdq, gain, readnoise, usable), Found(flags, spread, jumps)
         _find_in_row(ramps, rules, iterate, y, live, width, out)
 
 
@@ -256,46 +259,52 @@ def _judge_pixel(ramps, rules, iterate, y, x, out, diffs, scratch):  # type: ign
 
 
 @parallel_jit
-def _spread_rows(out, rules):  # type: ignore[no-untyped-def]
-    nints, ngroups, ny, _ = out.groupdq.shape
+def _spread_rows(flags, spread, rules):  # type: ignore[no-untyped-def]
+    nints, ngroups, ny, _ = flags.shape
     for y in numba.prange(ny):  # each writes its own row only, and reads what no one writes
         for i in range(nints):
             for g in range(1, ngroups):
-                row = out.groupdq[i, g, y]
-                _flag_beside(row, out.spread[i, g, y], rules, 1)
+                row = flags[i, g, y]
+                _flag_beside(row, spread[i, g, y], rules, 1)
                 if y > 0:
-                    _flag_beside(row, out.spread[i, g, y - 1], rules, 0)
+                    _flag_beside(row, spread[i, g, y - 1], rules, 0)
                 if y + 1 < ny:
-                    _flag_beside(row, out.spread[i, g, y + 1], rules, 0)
+                    _flag_beside(row, spread[i, g, y + 1], rules, 0)
 
 
 @jit
 def _flag_beside(row, marks, rules, reach):  # type: ignore[no-untyped-def]
     """Flag in `row` what is up to `reach` columns from the marked ones."""
     barred = np.uint8(rules.do_not_use | rules.saturated)
-    for byte in range(marks.size):
-        if marks[byte]:
-            for bit in range(8):
-                if not marks[byte] >> bit & 1:
-                    continue
-                x = 8 * byte + bit
+    words = marks.view(np.uint64)
+    for word in range(words.size):
+        if words[word] == 0:
+            continue
+        for x in range(64 * word, min(64 * word + 64, row.size)):
+            if marks[x // 8] >> (x % 8) & 1:
                 for beside in range(max(x - reach, 0), min(x + reach, row.size - 1) + 1):
                     if not np.uint8(row[beside] & barred):
                         row[beside] |= rules.jump
 
 
 @parallel_jit
-def _after_rows(out, ramps, rules, electrons, groups):  # type: ignore[no-untyped-def]
-    nints, ngroups, ny, nx = out.groupdq.shape
-    for y in numba.prange(ny):
-        flagged = np.zeros(nx, np.uint8)
-        for i in range(nints):
-            for g in range(1, ngroups):
-                row = out.groupdq[i, g, y]
-                for x in range(nx):
-                    flagged[x] |= np.uint8(row[x] & rules.jump)
-        diffs, scratch = np.empty(nints * (ngroups - 1), np.float32), np.empty(nints * (ngroups - 1), np.float32)
-        for x in range(nx):
-            if flagged[x]:
-                differences(ramps, rules, y, x, diffs)
-                flag_groups_after(diffs, median_of(diffs, scratch), rules, electrons, groups, y, x, out)
+def _after_rows(data, groupdq, gain, readnoise, usable, rules, electrons, groups, flags, spread, jumps):  # type: ignore[no-untyped-def]
+    for y in numba.prange(data.shape[2]):
+        ramps, out = Ramps(data, groupdq, gain, readnoise, usable), Found(flags, spread, jumps)
+        _after_in_row(ramps, rules, electrons, groups, y, out)
+
+
+@jit
+def _after_in_row(ramps, rules, electrons, groups, y, out):  # type: ignore[no-untyped-def]
+    nints, ngroups, _, nx = out.groupdq.shape
+    flagged = np.zeros(nx, np.uint8)
+    for i in range(nints):
+        for g in range(1, ngroups):
+            row = out.groupdq[i, g, y]
+            for x in range(nx):
+                flagged[x] |= np.uint8(row[x] & rules.jump)
+    diffs, scratch = np.empty(nints * (ngroups - 1), np.float32), np.empty(nints * (ngroups - 1), np.float32)
+    for x in range(nx):
+        if flagged[x]:
+            differences(ramps, rules, y, x, diffs)
+            flag_groups_after(diffs, median_of(diffs, scratch), rules, electrons, groups, y, x, out)

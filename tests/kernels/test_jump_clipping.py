@@ -60,7 +60,7 @@ def test_rows(seed, across):
     groupdq = np.where(rng.random(shape) < 0.01, rng.choice([1, 2, 4], shape), 0).astype(np.uint8)
     gain = np.full(shape[2:], 1.5, np.float32)
     ramps = prepare(data, groupdq, gain=gain, readnoise=gain * 4, do_not_use=RULES.do_not_use)
-    found = Found(np.empty_like(groupdq), np.zeros((*shape[:3], 3), np.uint8), np.zeros(3, np.int64))
+    found = Found(np.empty_like(groupdq), np.zeros((*shape[:3], 8), np.uint8), np.zeros(3, np.int64))
     clip_jumps(ramps, RULES, found, across=across)
     jumps = twin(np.where(groupdq & 3, np.nan, data), gain, across=across)
     np.testing.assert_array_equal(found.groupdq, groupdq | 4 * jumps.astype(np.uint8))
@@ -74,7 +74,7 @@ def test_what_all_pixels_do_is_taken_back():
     groupdq[5, 1, 2, 3] = 64
     gain = np.ones((4, 17), np.float32)
     ramps = prepare(data, groupdq, gain=gain, readnoise=gain, do_not_use=RULES.do_not_use)
-    found = Found(np.empty_like(groupdq), np.zeros((60, 3, 4, 3), np.uint8), np.zeros(4, np.int64))
+    found = Found(np.empty_like(groupdq), np.zeros((60, 3, 4, 8), np.uint8), np.zeros(4, np.int64))
     clip_jumps(ramps, RULES, found, across=True)
     assert found.groupdq[5, 1, 2, 3] == 68  # it has another flag too, and keeps both
     assert np.count_nonzero(found.groupdq[5, 1] & 4) == 1
