@@ -147,7 +147,7 @@ def _fill_instrument(meta: Any, exposure: Exposure) -> None:
     d.primary_type, d.primary_points, d.position_number = "SUBARRAY-DITHER", exposure.total, exposure.number
     d.total_points, d.subpixel_total_points, d.subpixel_pattern = exposure.total, 1, "NONE"
     d.x_offset, d.y_offset = exposure.dither
-    meta.bunit_data = "DN"
+    meta.bunit_data, meta.coordinates.reference_frame = "DN", "ICRS"
 
 
 def _fill_timing(meta: Any, exposure: Exposure) -> None:

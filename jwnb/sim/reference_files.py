@@ -185,7 +185,8 @@ def _with_area(model: Any, cal: Calibration) -> Any:
 def _aperture_correction(cal: Calibration) -> dm.NrcImgApcorrModel:
     """Return the apertures that hold half to four fifths of a star, and what their light must be multiplied by."""
     psf = point_spread(cal.band, cal.det)
-    seen = Blend(psf.weight, psf.covariance + np.array([1 / 12, 1 / 12, 0.0]))
+    # Pixels blur twice: they integrate, and apertures that cut them take their light as evenly spread.
+    seen = Blend(psf.weight, psf.covariance + np.array([2 / 12, 2 / 12, 0.0]))
     sky_in, sky_out = (radius_enclosing((cal.band.name, cal.det.name), share) for share in (0.93, 0.96))
     sky = (encircled_energy(seen, sky_out) - encircled_energy(seen, sky_in)) / (sky_out**2 - sky_in**2)
     rows = []

@@ -65,7 +65,7 @@ def test_reference_pixels_only_at_the_frame_s_edges():
 
 def test_pointing_there_and_back():
     p = Pointing(98.5, -505.6, 150.1, -32.2, 37.3, va_scale=1.00007)
-    v2, v3 = np.random.default_rng(0).uniform(-200, 200, (2, 20)) + [[100], [-500]]
+    v2, v3 = np.random.default_rng(0).uniform([[-100], [-700]], [[300], [-300]], (2, 20))
     ra, dec = p.to_sky(v2, v3)
     np.testing.assert_allclose(p.from_sky(ra, dec), (v2, v3), atol=1e-8)
     np.testing.assert_allclose(p.to_sky(98.5, -505.6), (150.1, -32.2), atol=1e-12)
