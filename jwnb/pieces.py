@@ -117,7 +117,7 @@ class Runner:
         local = self.steps[last_frame + 1 :]
         ny, nx = _frame(whole)
         x, y = _span("x", x, nx), _span("y", y, ny)
-        wide_x, wide_y = _margin(local, x, y, (ny, nx))
+        wide_x, wide_y = _margin([s.reach(chosen[s.name]) for s in local], x, y, (ny, nx))
         result = cutout(whole, x=wide_x, y=wide_y)
         for made in local:
             result = made.function(result, **chosen[made.name])
@@ -143,12 +143,12 @@ class Runner:
                 )
 
 
-def _margin(steps: Sequence[Step], x: tuple[int, int], y: tuple[int, int], shape: tuple[int, int]) -> tuple[Any, Any]:
+def _margin(scopes: Sequence[str | Halo], x: tuple[int, int], y: tuple[int, int], shape: tuple[int, int]) -> tuple[Any, Any]:
     """Return the rectangle that the steps need to give the pixels `x`, `y`."""
     ny, nx = shape
-    reach = sum(s.scope.n for s in steps if isinstance(s.scope, Halo))
+    reach = sum(s.n for s in scopes if isinstance(s, Halo))
     x, y = (max(0, x[0] - reach), min(nx, x[1] + reach)), (max(0, y[0] - reach), min(ny, y[1] + reach))
-    if any(s.scope == "rows" for s in steps):
+    if any(s == "rows" for s in scopes):
         x = (0, nx)
     return x, y
 

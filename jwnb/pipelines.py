@@ -83,14 +83,15 @@ def detector1(
     if ramp.meta.instrument.name == "MIRI":
         raise WrongExposureError("detector1 is for the near-infrared detectors in this version; MIRI's own steps are not there yet.")
     check_groups(ramp)
+    name, own = ramp.meta.filename, ramp is not exposure
     with collecting_log() as log:
         plan = make_plan("detector1", NEAR_INFRARED, ramp, skip=skip, run=run, options=options, keep=keep, also_keep=("ramp",))
-        result, kept = walk(plan, ramp, catch={"ramp_fit": "ramp"} if "ramp" in plan.keep else None)
+        result, kept = walk(plan, ramp, catch={"ramp_fit": "ramp"} if "ramp" in plan.keep else None, own=own)
     if isinstance(result, RampModel):  # ramp_fit was left out
         made = {"ramp": result}
     else:
         made = {"ramp": kept.pop("ramp", None), "rate": result.rate, "rateints": result.rateints, "fitopt": result.fitopt}
-    return Products("detector1", _named(made, ramp), kept=kept, log=tuple(log))
+    return Products("detector1", _named(made, name), kept=kept, log=tuple(log))
 
 
 def guider(
@@ -122,7 +123,7 @@ def guider(
     with collecting_log() as log:
         plan = make_plan("guider", GUIDER, raw, skip=skip, run=run, options=options, keep=keep)
         result, kept = walk(plan, raw)
-    return Products("guider", _named({"cal": result}, raw), kept=kept, log=tuple(log))
+    return Products("guider", _named({"cal": result}, raw.meta.filename), kept=kept, log=tuple(log))
 
 
 def image2(
@@ -180,7 +181,7 @@ def _image2(
     calibrated = result if plan.left_out["resample"] else kept["cal"]
     made = {"calints" if cube else "cal": calibrated, "i2d": None if plan.left_out["resample"] else result}
     kept = {step: model for step, model in kept.items() if step != "cal"}
-    return Products("image2", _named(made, rate, name), kept=kept, log=tuple(log))
+    return Products("image2", _named(made, name or rate.meta.filename), kept=kept, log=tuple(log))
 
 
 def image3(
@@ -228,7 +229,7 @@ def _image3(exposures: Exposures, name: str | None, **choices: Any) -> Products:
         plan = make_plan("image3", IMAGE3, first, **choices)
         result, kept = walk(plan, exposures)
     made = {} if plan.left_out["resample"] else {"i2d": result}
-    return Products("image3", _named(made, first, name or ""), kept=kept, log=tuple(log))
+    return Products("image3", _named(made, name or first.meta.filename), kept=kept, log=tuple(log))
 
 
 _ORDERS = {"detector1": NEAR_INFRARED, "guider": GUIDER, "image2": IMAGE2, "image3": IMAGE3}
@@ -268,9 +269,9 @@ def _is_association(source: Any) -> bool:
     return isinstance(source, str | os.PathLike) and Path(source).suffix in {".json", ".yaml", ".yml"}
 
 
-def _named(made: Mapping[str, Any], source: JwstDataModel, name: str = "") -> dict[str, Any]:
+def _named(made: Mapping[str, Any], root: str | None) -> dict[str, Any]:
     """Give each product the file name that it is saved under."""
-    root = name or source.meta.filename or "exposure.fits"
+    root = root or "exposure.fits"
     for suffix, model in made.items():
         if model is not None:
             model.meta.filename = product_name(root, suffix)

@@ -9,7 +9,7 @@ from stdatamodels.jwst.datamodels import JwstDataModel
 
 from jwnb import record, settings
 from jwnb.errors import InputError, ParameterError
-from jwnb.models import Exposures
+from jwnb.models import Exposures, let_go
 from jwnb.parameters import nearest
 from jwnb.step import STEP_NAMES, Step, find_step, pipeline_defaults, products_in, share
 
@@ -94,7 +94,7 @@ def make_plan(
     return plan
 
 
-def walk(plan: Plan, model: Any, *, catch: Mapping[str, str] | None = None) -> tuple[Any, dict[str, Any]]:
+def walk(plan: Plan, model: Any, *, catch: Mapping[str, str] | None = None, own: bool = False) -> tuple[Any, dict[str, Any]]:
     """Run the steps of a plan one after the other.
 
     Parameters
@@ -105,6 +105,8 @@ def walk(plan: Plan, model: Any, *, catch: Mapping[str, str] | None = None) -> t
         What the first step is given.
     catch : mapping, optional
         Step → label: what goes into that step is held on to under the label.
+    own : bool
+        Nobody else needs `model` (it was opened from a path): its arrays are let go once they are used.
 
     Returns
     -------
@@ -117,21 +119,27 @@ def walk(plan: Plan, model: Any, *, catch: Mapping[str, str] | None = None) -> t
     waiting: list[dict[str, Any]] = []
     with _progress(plan) as advance, pipeline_defaults(plan.defaults):
         for entry in plan.order:
-            if not isinstance(model, Exposures):
-                model, waiting = marked(model, waiting), []
+            if waiting and not isinstance(model, Exposures):
+                mine = own and not any(model is k for k in kept.values())
+                model, own, waiting = marked(model, waiting, own=mine), True, []
             if catch and entry.name in catch:
                 kept[catch[entry.name]] = model
             if why := plan.left_out.get(entry.name):
                 waiting.append(_skipped(entry, why))
                 continue
             advance(entry.name)
-            model = _applied(find_step(entry.name), model, plan.options.get(entry.name, {}))
+            before = model
+            model = _applied(find_step(entry.name), before, plan.options.get(entry.name, {}))
+            if own and isinstance(before, JwstDataModel) and not any(before is k for k in kept.values()):
+                let_go(before)
+            own = True
             if waiting:
                 _put_before_last(model, waiting)
                 waiting = []
             if entry.name in plan.keep:
                 kept[entry.name] = model
-    return marked(model, waiting), kept
+    mine = own and not any(model is k for k in kept.values())
+    return marked(model, waiting, own=mine), kept
 
 
 def _applied(made: Step, model: Any, options: Mapping[str, Any]) -> Any:
@@ -148,11 +156,11 @@ def _put_before_last(result: Any, entries: Sequence[Mapping[str, Any]]) -> None:
         record.remember(product, "ledger", [*earlier, *map(dict, entries), last])
 
 
-def marked(result: Any, entries: Sequence[Mapping[str, Any]]) -> Any:
-    """Return `result` with the entries of steps that did not run in its ledger; what is passed stays as it is."""
+def marked(result: Any, entries: Sequence[Mapping[str, Any]], *, own: bool) -> Any:
+    """Return `result` with the entries of steps that did not run in its ledger; a model that is not our own stays as it is."""
     if not entries:
         return result
-    if isinstance(result, JwstDataModel):
+    if isinstance(result, JwstDataModel) and not own:
         result = share(result)
     for product in products_in(result):
         for made in entries:

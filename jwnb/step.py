@@ -62,7 +62,7 @@ def halo(n: int) -> Halo:
     return Halo(n)
 
 
-Scope = str | Halo
+Scope = str | Halo | Callable[[Mapping[str, Any]], Halo]
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,12 @@ class Step:
     def summary(self) -> str:
         """The first line of the docstring."""
         return inspect.cleandoc(self.body.__doc__ or "").split("\n", 1)[0]
+
+    def reach(self, options: Mapping[str, Any]) -> str | Halo:
+        """Return the scope of a call with these options (and the defaults for the rest)."""
+        if callable(self.scope):
+            return self.scope({p.name: p.default for p in self.options} | dict(options))
+        return self.scope
 
     def why_not(self, model: JwstDataModel) -> str | None:
         """Return why the step is not for this exposure, or None where it is."""
@@ -130,8 +136,8 @@ def step(
     ----------
     name : str
         The step's name, as in the manual.
-    scope : {"pixel", "rows", "frame"} or Halo
-        What a pixel of the result depends on.
+    scope : {"pixel", "rows", "frame"}, Halo or function
+        What a pixel of the result depends on; a function of the options where it depends on them.
     status : str, optional
         The attribute of ``meta.cal_step`` to set.
     exposures : collection or function, optional

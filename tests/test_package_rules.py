@@ -78,7 +78,8 @@ def test_steps(name):
     function = getattr(jwnb, name)
     assert function.step is made
     assert made.name == name
-    assert isinstance(made.scope, Halo) or made.scope in {"pixel", "rows", "frame"}
+    scope = made.reach({})
+    assert isinstance(scope, Halo) or scope in {"pixel", "rows", "frame"}
     positional = [p for p in inspect.signature(made.body).parameters.values() if p.kind is not p.KEYWORD_ONLY]
     assert len(positional) == 1, "what it works on; all else is keyword-only"
     if made.status is not None:

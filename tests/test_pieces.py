@@ -72,7 +72,9 @@ def test_a_rectangle_outside_the_array_is_refused(ramp, x):
         jwnb.cutout(ramp, x=x)
 
 
-@pytest.mark.parametrize("names", [("blur",), ("blur", "blur"), ("level", "blur"), ("blur", "level", "blur", "row_mean"), ("row_mean", "blur")])
+@pytest.mark.parametrize(
+    "names", [("blur",), ("blur", "blur"), ("level", "blur"), ("blur", "level", "blur", "row_mean"), ("row_mean", "blur")]
+)
 @pytest.mark.parametrize(("x", "y"), [((4, 10), (5, 9)), ((0, 3), (0, 2)), ((27, 30), (18, 20)), (None, (3, 4))])
 def test_a_piece_has_the_pixels_of_the_whole(ramp, steps, names, x, y):
     whole = ramp
@@ -101,3 +103,17 @@ def test_a_cutout_alone_cannot_go_through_a_frame_step(ramp, steps):
 def test_options_for_a_step_that_is_not_run_are_refused(ramp, steps):
     with pytest.raises(ParameterError, match="Did you mean 'blur'"):
         jwnb.Runner(ramp, ("blur",), options={"blurr": {}})
+
+
+def test_a_reach_that_depends_on_an_option(ramp, steps):
+    @step("wide", scope=lambda options: halo(options["n"]))
+    def wide(ramp: RampModel, *, n: int = 1) -> RampModel:
+        """Add the pixel n rows above."""
+        padded = np.pad(ramp.data, [(0, 0), (0, 0), (0, n), (0, 0)])
+        out = share(ramp)
+        out.data = ramp.data + padded[..., n:, :]
+        return out
+
+    whole = wide(ramp, n=4)
+    piece = jwnb.Runner(ramp, ("wide",), options={"wide": {"n": 4}})(y=(3, 7))
+    np.testing.assert_array_equal(piece.data, whole.data[..., 3:7, :])

@@ -15,7 +15,7 @@ __all__ = ["saturation"]
 
 
 # A neighbour of a saturated group may be found partly saturated, and its neighbours are flagged: twice n_pix_grow_sat.
-@step("saturation", scope=halo(2), status="saturation")
+@step("saturation", scope=lambda options: halo(2 * options["n_pix_grow_sat"]), status="saturation")
 def saturation(
     ramp: RampModel,
     *,
