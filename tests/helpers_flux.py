@@ -82,7 +82,11 @@ def placed(model: Any, shape: tuple[int, int]) -> Any:
 
 
 _TABLES = {
-    "NIRCAM": (NrcImgPhotomModel, ("filter", "pupil"), [("F200W", "CLEAR", 0.53, 0.01), ("F444W", "CLEAR", 1.7, 0.2), ("F200W", "F212N", 3.1, 0.1)]),
+    "NIRCAM": (
+        NrcImgPhotomModel,
+        ("filter", "pupil"),
+        [("F200W", "CLEAR", 0.53, 0.01), ("F444W", "CLEAR", 1.7, 0.2), ("F200W", "F162M", 3.1, 0.1)],
+    ),
     "NIRISS": (NisImgPhotomModel, ("filter", "pupil"), [("CLEAR", "F150W", 0.41, 0.01), ("F430M", "CLEARP", 0.2, 0.01)]),
     "FGS": (FgsImgPhotomModel, (), [(0.093, 0.001)]),
 }

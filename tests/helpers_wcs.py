@@ -51,9 +51,7 @@ def distortion_model(*, degree: int = 5, bounding_box: Any = None, seed: int = 3
     turn = Polynomial2D(1, c1_0=-np.cos(angle), c0_1=np.sin(angle)) & Polynomial2D(1, c1_0=np.sin(angle), c0_1=np.cos(angle))
     split = Mapping((0, 1, 0, 1))
     forward = Shift(-centre) & Shift(-centre) | split | columns & rows | split.copy() | turn | Shift(V2) & Shift(V3)
-    forward.inverse = (
-        Shift(-V2) & Shift(-V3) | split.copy() | turn.copy() | split.copy() | back | Shift(centre) & Shift(centre)
-    )
+    forward.inverse = Shift(-V2) & Shift(-V3) | split.copy() | turn.copy() | split.copy() | back | Shift(centre) & Shift(centre)
     if bounding_box is not None:
         from astropy.modeling import bind_bounding_box
 

@@ -88,9 +88,7 @@ def cubic_rows(
 
 
 @jit
-def cubic_at(
-    nodes: Array, first_y: Index, weight_y: Array, first_x: Index, weight_x: Array
-) -> Array:
+def cubic_at(nodes: Array, first_y: Index, weight_y: Array, first_x: Index, weight_x: Array) -> Array:
     """Return the interpolated coordinates, (components, n), at n single places."""
     components = nodes.shape[0]
     out = np.zeros((components, first_y.size))

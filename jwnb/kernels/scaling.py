@@ -12,9 +12,7 @@ Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.uint32]
 
 
-def usable_flat(
-    flat: Floats, dq: Flags, *, do_not_use: np.uint32, no_flat_field: np.uint32
-) -> tuple[Floats, Flags]:
+def usable_flat(flat: Floats, dq: Flags, *, do_not_use: np.uint32, no_flat_field: np.uint32) -> tuple[Floats, Flags]:
     """Return a flat that can be divided by and the flags that go with it.
 
     Parameters
@@ -32,11 +30,23 @@ def usable_flat(
         The flat, 1 where it must not be used; the flags, with both bits where there is no response and DO_NOT_USE wherever
         NO_FLAT_FIELD is set. Neither shares memory with the input.
     """
-    absent = np.isnan(flat) | (flat == 0)
-    flags = dq.astype(np.uint32, copy=True)
-    flags[absent] |= do_not_use | no_flat_field
-    flags[(flags & no_flat_field) != 0] |= do_not_use
-    return np.where((flags & do_not_use) != 0, np.float32(1), flat).astype(np.float32, copy=False), flags
+    usable, flags = np.empty(flat.shape, np.float32), np.empty(flat.shape, np.uint32)
+    _fill_usable(flat, dq, do_not_use, no_flat_field, usable, flags)
+    return usable, flags
+
+
+@parallel_jit
+def _fill_usable(flat: Floats, dq: Flags, do_not_use: np.uint32, no_flat_field: np.uint32, usable: Floats, flags: Flags) -> None:
+    rows, columns = flat.shape
+    for y in numba.prange(rows):
+        for x in range(columns):
+            value, bits = flat[y, x], dq[y, x]
+            if np.isnan(value) or value == 0:
+                bits |= no_flat_field
+            if (bits & no_flat_field) != 0:
+                bits |= do_not_use
+            usable[y, x] = np.float32(1) if (bits & do_not_use) != 0 else value
+            flags[y, x] = bits
 
 
 @parallel_jit
@@ -163,15 +173,23 @@ def scale_together(
     for job in numba.prange(planes * rows):
         k = job // rows
         y = job % rows
+        lost = np.empty(columns, np.bool_)
         for x in range(columns):
-            flags = dq[k, y, x]
-            lost = (flags & do_not_use) != 0
-            for i in range(len(arrays)):
-                value = arrays[i][k, y, x] / factors[i] if inverse else arrays[i][k, y, x] * factors[i]
-                lost = lost or np.isnan(value)
-                out[i][k, y, x] = value
-            if lost:
-                flags |= do_not_use
-                for i in range(len(arrays)):
-                    out[i][k, y, x] = np.nan
-            out_dq[k, y, x] = flags
+            lost[x] = (dq[k, y, x] & do_not_use) != 0
+        # Whole rows at a time: looking an array up in the tuple costs more than the multiplication.
+        for i in range(len(arrays)):
+            source, target, factor = arrays[i][k, y], out[i][k, y], factors[i]
+            if inverse:
+                for x in range(columns):
+                    target[x] = source[x] / factor
+            else:
+                for x in range(columns):
+                    target[x] = source[x] * factor
+            for x in range(columns):
+                lost[x] |= np.isnan(target[x])
+        for x in range(columns):
+            out_dq[k, y, x] = dq[k, y, x] | do_not_use if lost[x] else dq[k, y, x]
+        for i in range(len(arrays)):
+            target = out[i][k, y]
+            for x in range(columns):
+                target[x] = np.float32(np.nan) if lost[x] else target[x]

@@ -6,7 +6,7 @@ from stdatamodels.jwst.datamodels import CubeModel, FlatModel, GuiderCalModel, I
 from jwnb.dq import PIXEL
 from jwnb.errors import InputError
 from jwnb.kernels.scaling import Flags, Floats, divide_by_flat, divide_by_flat_without_variances, usable_flat
-from jwnb.stage2.planes import flags_of, floats_of, planes
+from jwnb.stage2.planes import flags_of, floats_of, planes, put
 from jwnb.step import Reference, SkipStep, note, share, step
 
 __all__ = ["flat_field"]
@@ -66,22 +66,17 @@ def flat_field(
     out = share(image)
     if isinstance(image, GuiderCalModel):
         data, err = floats_of(image, "data"), floats_of(image, "err")
-        new = np.empty_like(data), np.empty_like(data)
-        divide_by_flat_without_variances(data, err, response, response_err, inverse, *new)
-        out.data, out.err = (array.reshape(image.data.shape) for array in new)
-        dq = np.zeros_like(response_dq) if image.dq is None else image.dq
-        out.dq = dq | response_dq
+        new_data, new_err = np.empty_like(data), np.empty_like(err)
+        divide_by_flat_without_variances(data, err, response, response_err, inverse, new_data, new_err)
+        put(out, data=new_data, err=new_err)
+        out.instance["dq"] = response_dq if image.dq is None else image.dq | response_dq
         return out
     given = [floats_of(image, name) for name in ("data", "var_poisson", "var_rnoise")]
     dq = flags_of(image)
-    results = [np.empty_like(given[0]) for _ in range(5)]
-    out_dq = np.empty_like(dq)
-    divide_by_flat(
-        *given, dq, response, response_err, response_dq, inverse, PIXEL["DO_NOT_USE"], *results, out_dq
-    )  # fmt: skip
-    for name, array in zip(("data", "err", "var_poisson", "var_rnoise", "var_flat"), results, strict=True):
-        setattr(out, name, array.reshape(image.data.shape))
-    out.dq = out_dq.reshape(image.data.shape)
+    new = {name: np.empty_like(given[0]) for name in ("data", "err", "var_poisson", "var_rnoise", "var_flat")}
+    new_dq = np.empty_like(dq)
+    divide_by_flat(*given, dq, response, response_err, response_dq, inverse, PIXEL["DO_NOT_USE"], *new.values(), new_dq)
+    put(out, dq=new_dq, **new)
     return out
 
 
@@ -93,10 +88,12 @@ def _flat_arrays(flat: FlatModel) -> tuple[Floats, Floats, Flags]:
     if err is None:
         note("the flat has no error: VAR_FLAT is 0")
         err = np.zeros(response.shape, np.float32)
-    shapes = {np.shape(flat.data), err.shape, dq.shape}
+    shapes = {flat.data.shape, err.shape, dq.shape}
     if len(shapes) != 1 or flat.data.ndim != 2:
-        raise InputError(f"the SCI, ERR and DQ of the flat must be images of one shape; they are {np.shape(flat.data)}, {err.shape}, {dq.shape}.")
+        raise InputError(
+            f"the SCI, ERR and DQ of the flat must be images of one shape; they are {flat.data.shape}, {err.shape}, {dq.shape}."
+        )
     usable, flags = usable_flat(
-        response, dq, do_not_use=PIXEL["DO_NOT_USE"], no_flat_field=PIXEL["NO_FLAT_FIELD"]
+        response, np.ascontiguousarray(dq, dtype=np.uint32), do_not_use=PIXEL["DO_NOT_USE"], no_flat_field=PIXEL["NO_FLAT_FIELD"]
     )
     return usable, np.ascontiguousarray(err, dtype=np.float32), flags

@@ -18,12 +18,10 @@ from stdatamodels.jwst.datamodels import (
 from jwnb.dq import PIXEL
 from jwnb.errors import InputError, MissingReferenceError
 from jwnb.kernels.scaling import scale_together
-from jwnb.stage2.planes import flags_of, floats_of
+from jwnb.stage2.planes import flags_of, floats_of, put
 from jwnb.step import Reference, SkipStep, note, share, step
 
 __all__ = ["find_row", "photom", "throughput"]
-
-ImagingTable = NrcImgPhotomModel | NisImgPhotomModel | FgsImgPhotomModel
 
 # EXP_TYPE to the columns that select a row. (NIRCam's newer tables have a subarray column as well.)
 _WHEELS = ("filter", "pupil")
@@ -41,7 +39,7 @@ _SCALED = ("data", "err", "var_poisson", "var_rnoise", "var_flat")
 def photom(
     image: ImageModel | CubeModel,
     *,
-    photom: ImagingTable = Reference("photom"),
+    photom: NrcImgPhotomModel | NisImgPhotomModel | FgsImgPhotomModel = Reference("photom"),
     area: PixelAreaModel = Reference("area", optional=True),
     inverse: bool = False,
     source_type: Literal["POINT", "EXTENDED", "UNKNOWN"] | None = None,
@@ -119,7 +117,7 @@ def find_row(model: JwstDataModel, table: npt.NDArray[Any]) -> int:
     MissingReferenceError
         Several do.
     """
-    columns = [c for c in _SELECTS[model.meta.exposure.type] if c != "subarray" or "subarray" in table.dtype.names]
+    columns = [c for c in _SELECTS[model.meta.exposure.type] if c != "subarray" or "subarray" in (table.dtype.names or ())]
     if not columns:
         return 0
     wanted = {
@@ -192,7 +190,7 @@ def _powerlaw(c: Any, time: float) -> Any:
 
 def _conversion(table: npt.NDArray[Any], row: int, out: ImageModel | CubeModel, source_type: str | None) -> tuple[Any, str]:
     """Return the factor of a table row and the unit that it leads to."""
-    if "photmjsr" in table.dtype.names:
+    if "photmjsr" in (table.dtype.names or ()):
         return table["photmjsr"][row], "MJy/sr"
     flux = table["photmj"][row]
     if (source_type or out.meta.target.source_type) == "POINT":
@@ -214,7 +212,7 @@ def _attach_area(out: ImageModel | CubeModel, table: JwstDataModel, area: PixelA
         value = stated if mapped is None else mapped
         setattr(out.meta.photometry, name, None if value is None else float(value))
     if area is not None:
-        out.area = area.data
+        out.instance["area"] = np.asarray(area.data, dtype=np.float32)
 
 
 def _scale(out: ImageModel | CubeModel, factor: Any, *, inverse: bool) -> None:
@@ -226,6 +224,4 @@ def _scale(out: ImageModel | CubeModel, factor: Any, *, inverse: bool) -> None:
     scaled = tuple(np.empty_like(array) for array in arrays)
     new_dq = np.empty_like(dq)
     scale_together(arrays, factors, dq, inverse, PIXEL["DO_NOT_USE"], scaled, new_dq)
-    for name, array in zip(names, scaled, strict=True):
-        setattr(out, name, array.reshape(out.data.shape))
-    out.dq = new_dq.reshape(out.data.shape)
+    put(out, dq=new_dq, **dict(zip(names, scaled, strict=True)))

@@ -8,7 +8,7 @@ from stdatamodels.jwst.datamodels import JwstDataModel
 
 from jwnb.errors import InputError
 
-__all__ = ["flags_of", "floats_of", "planes"]
+__all__ = ["flags_of", "floats_of", "planes", "put"]
 
 
 def planes(array: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -36,3 +36,13 @@ def flags_of(model: JwstDataModel) -> npt.NDArray[np.uint32]:
     """Return the flags of a model in planes of the shape of ``data``; zeros where it has none."""
     dq = np.zeros(model.data.shape, np.uint32) if model.dq is None else model.dq
     return planes(np.broadcast_to(dq, model.data.shape), np.uint32)
+
+
+def put(model: JwstDataModel, **arrays: npt.NDArray[Any]) -> None:
+    """Give a model that the caller owns new arrays of the shape of its data.
+
+    They have the types that the schema asks for; assigning them as attributes would read the schema from disk once for each (20 ms).
+    """
+    shape = model.data.shape
+    for name, array in arrays.items():
+        model.instance[name] = array.reshape(shape)

@@ -72,7 +72,7 @@ def assign_wcs(
     -------
     ImageModel or CubeModel
         With ``meta.wcs`` (frames detector, v2v3, v2v3vacorr, world), S_REGION, and the keywords of the approximation in ``meta.wcsinfo``.
-        Where no polynomial meets the error the best one is written, with a warning; where none can be fitted the keywords stay as they were.
+        Where no polynomial meets the error the best one is written, with a warning; where none can be fitted, none, with a warning.
 
     Raises
     ------
@@ -83,7 +83,8 @@ def assign_wcs(
     """
     wcs = BUILDERS[image.meta.exposure.type](image, distortion, filteroffset)
     out = share(image)
-    out.meta.wcs = wcs
+    # As an attribute it would be turned into YAML and back to be checked, which takes longer than everything else here.
+    out.meta.instance["wcs"] = wcs
     region = polygon(footprint(wcs))
     if region is None:
         note("the footprint is not finite: S_REGION is left as it was", degraded=True)

@@ -90,7 +90,8 @@ def pointing_of(model: JwstDataModel) -> Pointing:
     scale = model.meta.velocity_aberration.scale_factor
     if scale is not None and not scale > 0:
         raise InputError(f"VA_SCALE is {scale}; the plate scale that it stands for must be positive (about 1).")
-    return Pointing(*(float(v) for v in values.values()), aberration_scale=scale)
+    ra, dec, roll, v2, v3 = (float(value) for value in values.values())
+    return Pointing(ra, dec, roll, v2, v3, aberration_scale=scale)
 
 
 def imaging_frames() -> ImagingFrames:

@@ -144,9 +144,7 @@ def sky_map(wcs: Any, shape: tuple[int, int], *, tolerance: float = 1e-3, step: 
     return _refined(vectors, shape, tolerance, step, bounding_box_of(wcs), on_sphere=True, scale=scale)
 
 
-def image_to_image(
-    source: Any, target: Any, shape: tuple[int, int], *, tolerance: float = 1e-3, step: int = 128
-) -> PixelMap:
+def image_to_image(source: Any, target: Any, shape: tuple[int, int], *, tolerance: float = 1e-3, step: int = 128) -> PixelMap:
     """Map every pixel of one image to pixel positions in another by way of the sky.
 
     Parameters
@@ -199,7 +197,7 @@ def _refined(
         if error <= tolerance:
             return PixelMap(nodes, (ny, nx), error, box, on_sphere)
         step = 1 if np.isnan(error) else step // 2
-    return PixelMap(_evaluate(transform, np.arange(ny), np.arange(nx)), (ny, nx), 0.0, box, on_sphere)
+    return PixelMap(_evaluate(transform, np.arange(ny, dtype=float), np.arange(nx, dtype=float)), (ny, nx), 0.0, box, on_sphere)
 
 
 def _places(size: int, step: int) -> Array:
@@ -208,7 +206,7 @@ def _places(size: int, step: int) -> Array:
 
 
 def _evaluate(transform: Transform, y: Array, x: Array) -> Array:
-    grid_x, grid_y = np.meshgrid(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
+    grid_x, grid_y = np.meshgrid(x, y)
     values = [np.asarray(v, dtype=float) for v in transform(grid_x.ravel(), grid_y.ravel())]
     if any(v.shape != (grid_x.size,) for v in values):
         raise InputError("the transform of a pixel map must return one array of the shape of x for each coordinate.")
