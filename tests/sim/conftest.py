@@ -21,7 +21,7 @@ def practice(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def bright_star():
-    """A star in the middle of the field, a third of the way to saturation."""
+    """A star in the middle of the field, bright but far from saturation in a short exposure."""
     return Table({"ra": [150.1], "dec": [2.2], "flux": [3e-4]})
 
 
