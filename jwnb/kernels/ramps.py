@@ -42,7 +42,7 @@ HUGE_VARIANCE = 1.0e6
 # What the first pass leaves for the second in the place of the error.
 _NOTHING, _WHOLE, _PARTS = 0, 1, 2
 
-_BLOCK = 512
+_BLOCK = 256
 _LONGEST_NETWORK = 64
 
 
@@ -183,7 +183,7 @@ def _fit_row(y, ramps, plan, bits, weights, row, rateints):
     by_blocks = n > 1 and plan.first_used <= plan.start and plan.last_used >= plan.stop - 1
     odd, norm = weights.odd.copy(), weights.slope_norm.copy()
     whole, slopes, medians = np.zeros(_BLOCK, np.bool_), np.empty(_BLOCK), np.empty(_BLOCK)
-    room = np.empty((2, max(n - 1, 1), _BLOCK), np.float32)
+    room = np.empty((2, max(n - 1, 1), _BLOCK))
     for i in range(nints):
         for x0 in range(0, nx, _BLOCK):
             x1 = min(x0 + _BLOCK, nx)
@@ -204,13 +204,13 @@ def _fit_whole_ramps(i, y, start, stop, ramps, plan, row, odd, norm, room, whole
     first, last = plan.start, plan.stop - 1
     n = last + 1 - first
     x0, width = np.uint64(start), np.uint64(stop - start)
-    seen, total, power = np.zeros(width, np.uint8), np.zeros(width, np.float32), np.empty(width, np.int64)
+    seen, total, power = np.zeros(width, np.uint8), np.zeros(width), np.empty(width, np.int64)
     for g in range(groupdq.shape[1]):
         for b in range(width):
             seen[b] |= groupdq[i, g, y, x0 + b]
     for g in range(n - 1):
         for b in range(width):
-            difference = data[i, first + g + 1, y, x0 + b] - data[i, first + g, y, x0 + b]
+            difference = np.float64(data[i, first + g + 1, y, x0 + b]) - np.float64(data[i, first + g, y, x0 + b])
             room[0, g, b] = difference
             total[b] += difference
     for b in range(width):
@@ -245,7 +245,7 @@ def _medians(room, m, width, medians):
         return
     # Bubble sort of all columns at once, down to the middle. The largest so far rides in `largest` and results go to another
     # array, so that no loop writes where it reads.
-    largest = np.empty(width, np.float32)
+    largest = np.empty(width)
     for top in range(m - 1, half - 2 + m % 2, -1):
         for b in range(width):
             largest[b] = values[0, b]
@@ -272,12 +272,12 @@ def _keep_whole_ramps(i, y, x0, x1, bits, row, whole, slopes, medians, rateints)
             continue
         weight = row.whole[x]
         moment, variance = slopes[x - x0] * weight, _believed(1.0 / weight)
+        bad = row.base[x] & invalid != 0
         row.sums[_MEDIAN, x] += medians[x - x0]
         row.sums[_MOMENT, x] += moment
         row.sums[_WEIGHT, x] += weight
-        if variance > 0.0:
+        if variance > 0.0 and not bad:
             row.sums[_RESTORED, x] += weight
-        bad = row.base[x] & invalid != 0
         row.common[x] &= row.base[x]
         rateints.rate[i, y, x] = np.nan if bad else moment * variance
         rateints.err[i, y, x] = _NOTHING if bad else _WHOLE
