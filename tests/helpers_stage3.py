@@ -23,16 +23,22 @@ def _distortion(size: int) -> Any:
     return distortion_model(size=2048 if size > 500 else 4 * size)
 
 
+@lru_cache
+def _wcs(shape: tuple[int, int], ra: float, dec: float, roll: float) -> Any:
+    model = ImageModel(exposure(shape))
+    set_pointing(model, ra=ra, dec=dec, roll=roll)
+    return build(model, _distortion(max(shape)), None)
+
+
 def calibrated(
     shape: tuple[int, int] = (96, 112), *, ra: float = RA, dec: float = DEC, roll: float = ROLL, number: int = 1, seed: int = 0
 ) -> ImageModel:
     """Return a cal image in MJy/sr of a smooth sky with noise, bad pixels and every array that photom leaves behind."""
     rng = np.random.default_rng([seed, number])
     model = ImageModel(exposure(shape))
-    corner = _distortion(max(shape))
     model.meta.subarray.xstart = model.meta.subarray.ystart = 1
     set_pointing(model, ra=ra, dec=dec, roll=roll)
-    model.meta.wcs = build(model, corner, None)
+    model.meta.wcs = _wcs(shape, ra, dec, roll)
     model.meta.wcsinfo.s_region = polygon(footprint(model.meta.wcs))
     y, x = np.indices(shape)
     sky_ra, sky_dec = model.meta.wcs(x, y, with_bounding_box=False)

@@ -289,7 +289,7 @@ def extent(
 
 
 @jit
-def _add_under(x0: float, y0: float, x1: float, y1: float, left: int, low: int, areas: Array) -> None:  # noqa: PLR0917
+def _add_under(x0: float, y0: float, x1: float, y1: float, left: int, low: int, areas: Array) -> None:
     """Add to each pixel of a window the area between a directed segment and the pixel's lower side, negative where it runs to the left.
 
     Summed over the sides of a polygon this is what the polygon covers of each pixel. Pixel (low, left) is the window's first.

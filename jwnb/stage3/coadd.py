@@ -4,6 +4,7 @@ The square kernel is `jwnb.kernels.drizzle`, which spreads the science image and
 are those of the `drizzle` library.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,9 +53,26 @@ class Options:
         return self.kernel == "square" and self.pixfrac > _POINT
 
     @property
+    def library_kernel(self) -> str:
+        """The kernel to ask the library for."""
+        return self.kernel if self.pixfrac > _POINT else "point"
+
+    @property
     def fill(self) -> float:
         """What output pixels without data hold."""
         return np.nan if self.fillval.strip().upper() in {"", "INDEF", "NAN"} else float(self.fillval)
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """One image as it is spread: what is used of it, from where, and with what weight."""
+
+    data: Array
+    weight: Array
+    level: float
+    variances: tuple[Array, ...]
+    dq: Array | None
+    section: tuple[int, int, int, int]
 
 
 def bytes_needed(shape: tuple[int, int], inputs: int, options: Options) -> int:
@@ -126,8 +144,12 @@ class Coadd:
             self.context = np.zeros((-(-inputs // _BITS), *shape), np.int32) if options.context else None
         else:
             self._library = Drizzle(
-                kernel=options.kernel, fillval=options.fillval, out_shape=shape, max_ctx_id=inputs - 1, disable_ctx=not options.context
-            )  # fmt: skip
+                kernel=options.library_kernel,
+                fillval=options.fillval,
+                out_shape=shape,
+                max_ctx_id=inputs - 1,
+                disable_ctx=not options.context,
+            )
             self.data, self.weight, self.context = self._library.out_img, self._library.out_wht, self._library.out_ctx
         kinds = len(VARIANCES) if options.variances else 0
         self._sums = np.zeros((kinds, *shape), np.float32)
@@ -145,20 +167,24 @@ class Coadd:
         pixmap : (ny, nx, 2) float64
             0-based output x and y of each pixel; NaN where it has none.
         """
-        weight = self._weights(model)
-        level = 0.0 if model.meta.background.subtracted else model.meta.background.level or 0.0
         kinds = [k for k, name in enumerate(VARIANCES) if self.options.variances and _array(model, name).size]
-        variances = [_array(model, VARIANCES[k]) for k in kinds]
-        section = used_section(model.meta.wcs, model.data.shape)
-        spread = self._spread_square if self.options.own_kernel else self._spread_by_library
-        planes, corner = spread(model, pixmap, weight, level, variances, section)
+        background = model.meta.background
+        frame = _Frame(
+            data=_plane(model.data),
+            weight=self._weights(model),
+            level=0.0 if background.subtracted else background.level or 0.0,
+            variances=tuple(_array(model, VARIANCES[k]) for k in kinds),
+            dq=None if model.dq is None or self.flags is None else _plane(model.dq, np.uint32),
+            section=used_section(model.meta.wcs, model.data.shape),
+        )
+        spread = self._spread if self.options.own_kernel else self._spread_by_library
+        planes, corner = spread(frame, pixmap)
         self._added += 1
         if kinds:
             by_variance = self.options.weight_type == "ivm" and VARIANCES[kinds[0]] == "var_rnoise"
             constant = float(exposure_weight(model) or 0.0) if self.options.weight_type == "exptime" else 1.0
-            kernels.add_variances(
-                planes, corner, np.array(kinds), 1 if by_variance else 0, constant, self._sums, self._totals
-            )
+            inverse = 1 if by_variance else 0
+            kernels.add_variances(planes, corner, np.array(kinds), inverse, constant, self._sums, self._totals)
 
     def finish(self, scale: float) -> tuple[Array, dict[str, Array]]:
         """Return the error and the variances, which take the place of the sums: nothing can be added afterwards.
@@ -183,59 +209,43 @@ class Coadd:
         flags = _NO_BITS if model.dq is None else _plane(model.dq, np.uint32)
         return kernels.weights(_plane(model.data), flags, others, variance, np.uint32(options.unusable), np.float32(constant))
 
-    def _spread_square(
-        self,
-        model: JwstDataModel,
-        pixmap: Array,
-        weight: Array,
-        level: float,
-        variances: list[Array],
-        section: tuple[int, int, int, int],
-    ) -> tuple[Array, tuple[int, int]]:
-        data = _plane(model.data)
-        columns = kernels.spans(pixmap, section, self.data.shape)
+    def _spread(self, frame: _Frame, pixmap: Array) -> tuple[Array, tuple[int, int]]:
+        """Add a frame to image, weight, context and flags; return its own planes and where they begin in the output."""
+        columns = kernels.spans(pixmap, frame.section, self.data.shape)
         box, reached, reach = kernels.extent(pixmap, columns, self.data.shape)
-        rows, width = box[3] - box[2], box[1] - box[0]
-        planes = self._planes(rows, width) if variances else np.empty((0, 0, 4), np.float32)
+        planes = self._planes(box[3] - box[2], box[1] - box[0]) if frame.variances else np.empty((0, 0, 4), np.float32)
         context, bit = _NO_BITS, np.uint32(0)
         if self.context is not None:
             context, bit = self.context[self._added // _BITS].view(np.uint32), np.uint32(1 << self._added % _BITS)
-        flags = _NO_BITS if self.flags is None or model.dq is None else self.flags
+        flags, bits = (_NO_BITS, _NO_BITS) if frame.dq is None else (self.flags, frame.dq)
         kernels.spread_square(
-            pixmap, columns, reached, box, *reach, self.options.pixfrac / 2, weight, data, np.float32(level),
-            tuple([*variances, data, data, data][:3]), len(variances), _plane(model.dq, np.uint32) if flags.size else _NO_BITS,
-            bit, self.data, self.weight, context, flags, planes, _BANDS_PER_THREAD * threads(),
+            pixmap, columns, reached, box, *reach, self.options.pixfrac / 2, frame.weight, frame.data, np.float32(frame.level),
+            (*frame.variances, *3 * [frame.data])[:3], len(frame.variances), bits, bit, self.data, self.weight, context, flags, planes,
+            _BANDS_PER_THREAD * threads(),
         )  # fmt: skip
         return planes, (box[2], box[0])
 
-    def _spread_by_library(
-        self,
-        model: JwstDataModel,
-        pixmap: Array,
-        weight: Array,
-        level: float,
-        variances: list[Array],
-        section: tuple[int, int, int, int],
-    ) -> tuple[Array, tuple[int, int]]:
-        assert self._library is not None
+    def _spread_by_library(self, frame: _Frame, pixmap: Array) -> tuple[Array, tuple[int, int]]:
+        """Do as `_spread` with one of the library's kernels; the planes are those of the whole output."""
         options, shape = self.options, self.data.shape
-        how = dict(zip(("xmin", "xmax", "ymin", "ymax"), section, strict=True)) | {
+        how = dict(zip(("xmin", "xmax", "ymin", "ymax"), frame.section, strict=True)) | {
             "exptime": 1.0,  # only scales counts, and the data are rates
             "pixmap": pixmap,
-            "weight_map": weight,
+            "weight_map": frame.weight,
             "pixfrac": options.pixfrac,
             "pixel_scale_ratio": options.pixel_scale_ratio,
         }
-        bits = None if not options.flags or model.dq is None else _plane(model.dq, np.uint32)
-        self._library.add_image(_plane(model.data) - np.float32(level), dq=bits, **how)
-        if bits is not None:
-            self.flags = self._library.out_dq
-        planes = np.zeros((*shape, 4) if variances else (0, 0, 4), np.float32)
-        for k, variance in enumerate(variances):
-            one = Drizzle(kernel=options.kernel, fillval="NAN", out_shape=shape, disable_ctx=True)
-            with np.errstate(invalid="ignore"):
+        planes = np.zeros((*shape, 4) if frame.variances else (0, 0, 4), np.float32)
+        with np.errstate(invalid="ignore"), warnings.catch_warnings():
+            # The step says in the ledger what kernels do not do; a warning made an error would break the library off.
+            warnings.simplefilter("ignore")
+            self._library.add_image(frame.data - np.float32(frame.level), dq=frame.dq, **how)
+            for k, variance in enumerate(frame.variances):
+                one = Drizzle(kernel=options.library_kernel, fillval="NAN", out_shape=shape, disable_ctx=True)
                 one.add_image(np.sqrt(variance), **how)
-            planes[..., 0], planes[..., k + 1] = one.out_wht, one.out_img
+                planes[..., 0], planes[..., k + 1] = one.out_wht, one.out_img
+        if frame.dq is not None:
+            self.flags = self._library.out_dq
         return planes, (0, 0)
 
     def _planes(self, rows: int, columns: int) -> Array:

@@ -177,7 +177,7 @@ def given_grid(source: Any, output_shape: tuple[int, int] | None = None) -> Grid
 def is_imaging(wcs: Any) -> bool:
     """Whether a WCS gives two sky coordinates and nothing else."""
     frame = getattr(wcs, "output_frame", None)
-    return getattr(frame, "naxes", 0) == 2 and set(frame.axes_type) == {"SPATIAL"}
+    return frame is not None and getattr(frame, "naxes", 0) == 2 and set(frame.axes_type) == {"SPATIAL"}
 
 
 def mean_pixel_area(wcs: Any, shape: tuple[int, int]) -> float:

@@ -26,6 +26,7 @@ __all__ = ["group_of", "resample"]
 _GIB = 2**30
 # Set from the grid or left to the caller, so they are not combined.
 _NOT_BLENDED = ("meta.photometry.pixelarea_steradians", "meta.photometry.pixelarea_arcsecsq", "meta.filename")
+_NOT_CONSERVING = ("gaussian", "lanczos2", "lanczos3")
 _GROUP = ("program_number", "observation_number", "visit_number", "visit_group", "sequence_id", "activity_id", "exposure_number")
 
 
@@ -64,7 +65,8 @@ def resample(
     images : image, path, or a list of them
         2-D calibrated images with a WCS.
     pixfrac : float
-        Side of the square onto which a pixel's light is shrunk before it is spread, in input pixels. The Lanczos kernels know none.
+        Side of the square onto which a pixel's light is shrunk before it is spread, in input pixels; up to 0.001 it is a point,
+        whatever the kernel. The Lanczos kernels know no other size.
     kernel : str
         How a pixel's light is spread. The Gaussian and Lanczos kernels do not conserve flux.
     fillval : str or float
@@ -135,23 +137,26 @@ def resample(
     else:
         grid = given_grid(output_wcs, output_shape)
     ratio = grid.pixel_scale_ratio if grid.pixel_scale_ratio is not None else _ratio_to(first, grid)
+    if kernel in _NOT_CONSERVING:
+        note(f"the {kernel} kernel does not conserve flux")
     if kernel.startswith("lanczos") and pixfrac != 1.0:
-        note(f"the {kernel} kernel knows no pixfrac: 1.0 is used instead of {pixfrac}")
-        pixfrac = 1.0
+        note(f"the {kernel} kernel knows no pixfrac; {pixfrac} is not looked at")
     options = Options(
         pixfrac=pixfrac, kernel=kernel, fillval=_fill(fillval), pixel_scale_ratio=ratio, weight_type=weight_type,
         unusable=int(unusable), context=enable_ctx, variances=enable_err, flags=propagate_dq,
     )  # fmt: skip
     _check_memory(grid, len(images), options, memory_limit)
+    product, opened = _product(first, images, grid), [first]
+    del first  # so that no more than the image at work is in memory
     coadd, blend, times = Coadd(grid.shape, len(images), options), Blend(_NOT_BLENDED), _Times()
     blended = blendheaders and len(images) > 1
-    for image in _opened(images, first):
+    for image in _each(images, opened):
         pixmap = image_to_image(image.meta.wcs, grid.wcs, image.data.shape, tolerance=pixmap_tolerance)
         coadd.add(image, pixmap.full())
         times.add(image)
         if blended:
             blend.add(image)
-    product = _product(first, images, grid)
+        del image
     if blended:
         blend.finish(product)
     _fill_product(product, coadd, grid, ratio, report_var=report_var)
@@ -207,8 +212,9 @@ class _Times:
         exposure.measurement_time = self.measured if self.all_measured else None
 
 
-def _opened(images: Exposures, first: ImageModel) -> Iterator[ImageModel]:
-    yield first
+def _each(images: Exposures, opened: list[ImageModel]) -> Iterator[ImageModel]:
+    """Yield the images, the first from the list `opened`, which lets go of it."""
+    yield opened.pop()
     for k in range(1, len(images)):
         yield _checked(images[k])
 
