@@ -106,8 +106,8 @@ def ramp_fit(
     -------
     RampFit
         ``rate``, ``rateints`` and ``fitopt`` (None unless `save_opt`), float32. Where a pixel has nothing to fit, in all or
-        in one integration, SCI is NaN, ERR and variances are 0 and DO_NOT_USE is set; SATURATED, JUMP_DET and PERSISTENCE
-        are set where any group has them.
+        in one integration, SCI is NaN, ERR and variances are 0 and DO_NOT_USE is set (SCI is 0, unflagged, where jumps in every
+        group are the reason, as in `jwst`); SATURATED, JUMP_DET and PERSISTENCE are set where any group has them.
 
     Raises
     ------
