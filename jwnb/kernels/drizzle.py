@@ -56,10 +56,12 @@ def weights(
                     value = np.float32(0)
             if np.isnan(data[y, x]) or (dq.size and dq[y, x] & bad):
                 value = np.float32(0)
-            for other in others:
-                if other.size and np.isnan(other[y, x]):
-                    value = np.float32(0)
             out[y, x] = value
+        for other in others:
+            if other.size:
+                for x in range(nx):
+                    if np.isnan(other[y, x]):
+                        out[y, x] = np.float32(0)
     return out
 
 
@@ -289,17 +291,18 @@ def extent(
 
 
 @jit
-def _add_under(x0: float, y0: float, x1: float, y1: float, left: int, low: int, areas: Array) -> None:
+def _add_under(
+    x0: float, y0: float, x1: float, y1: float, left: int, low: int, columns: int, rows: int, areas: Array
+) -> None:
     """Add to each pixel of a window the area between a directed segment and the pixel's lower side, negative where it runs to the left.
 
-    Summed over the sides of a polygon this is what the polygon covers of each pixel. Pixel (low, left) is the window's first.
+    Summed over the sides of a polygon this is what the polygon covers of each pixel. The window begins at row `low` and column `left`.
     """
     run, rise = x1 - x0, y1 - y0
     if run == 0:
         return
     sign = 1.0 if run > 0 else -1.0
     slope = rise / run
-    rows, columns = areas.shape
     for c in range(columns):
         a = x0 - (left + c - 0.5)
         b = x1 - (left + c - 0.5)
@@ -435,7 +438,7 @@ def spread_square(
             planes[first - y0 : last + 1 - y0] = 0
         cx, cy = np.empty(4), np.empty(4)
         spread = np.empty(3, np.float32)
-        buffer = np.empty((int(2 * reach_y) + 3, int(2 * reach_x) + 3))
+        shared = np.empty((int(2 * reach_y) + 3, int(2 * reach_x) + 3))
         for j in range(ny):
             if reached[j, 1] < first - 0.5 or reached[j, 0] > last + 0.5:
                 continue
@@ -450,14 +453,16 @@ def spread_square(
                 high = min(int(np.floor(max(cy[0], cy[1], cy[2], cy[3]) + 0.5)), last)
                 left = max(int(np.floor(min(cx[0], cx[1], cx[2], cx[3]) + 0.5)), x0)
                 right = min(int(np.floor(max(cx[0], cx[1], cx[2], cx[3]) + 0.5)), x1 - 1)
-                high, right = min(high, low + buffer.shape[0] - 1), min(right, left + buffer.shape[1] - 1)
+                high, right = min(high, low + shared.shape[0] - 1), min(right, left + shared.shape[1] - 1)
                 if low > high or left > right:
                     continue
-                shared = buffer[: high - low + 1, : right - left + 1]
-                shared[:] = 0
+                wide, tall = right - left + 1, high - low + 1
+                for r in range(tall):
+                    for c in range(wide):
+                        shared[r, c] = 0.0
                 for k in range(4):
                     n = (k + 1) & 3
-                    _add_under(cx[k], cy[k], cx[n], cy[n], left, low, shared)
+                    _add_under(cx[k], cy[k], cx[n], cy[n], left, low, wide, tall, shared)
                 density = weight[j, i] / area
                 value = np.float32(data[j, i] - level)
                 for k in range(count):
