@@ -244,7 +244,7 @@ def ipc_kernels() -> tuple[NDArray[np.float64], NDArray[np.float32]]:
 
 def expose(
     light: Image, electronics: Electronics, *, readout: Readout, subarray: Subarray, det: Detector, hits: NDArray[np.void],
-    ipc: bool, rng: np.random.Generator,
+    ipc: bool, correlated_noise: float = 1.0, rng: np.random.Generator,
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:  # fmt: skip
     """Expose a detector to light and read it out.
 
@@ -262,6 +262,8 @@ def expose(
         Cosmic rays, from `cosmic_ray_hits`.
     ipc : bool
         Whether neighbours couple.
+    correlated_noise : float
+        Times the usual 1/f noise and drift of the outputs.
     rng : numpy.random.Generator
         Random numbers.
 
@@ -292,10 +294,10 @@ def expose(
                 if nframes > 1:
                     noise += _read_noise(electronics, nframes - 1, rng) * np.float32((nframes - 1) / nframes)
                 frame = _with_bias(early[i], electronics, ipc=ipc) + alone + side
-                frame += _amplifier_noise(subarray, det, offset, 1, rng)
+                frame += _amplifier_noise(subarray, det, offset, 1, rng, scale=correlated_noise)
                 first[i] = _converted(frame)
             plane = _with_bias(signal[i, g], electronics, ipc=ipc) + noise + side
-            plane += _amplifier_noise(subarray, det, offset, nframes, rng)
+            plane += _amplifier_noise(subarray, det, offset, nframes, rng, scale=correlated_noise)
             groups[i, g] = _converted(plane)
     return groups, first
 
@@ -321,7 +323,9 @@ def _odd_even(subarray: Subarray) -> Image:
     return np.where(column % 2, ODD_EVEN, -ODD_EVEN).astype(np.float32)[None, :]
 
 
-def _amplifier_noise(subarray: Subarray, det: Detector, offset: NDArray[np.float64], nframes: int, rng: np.random.Generator) -> Image:
+def _amplifier_noise(
+    subarray: Subarray, det: Detector, offset: NDArray[np.float64], nframes: int, rng: np.random.Generator, *, scale: float
+) -> Image:
     """Draw what the outputs add to a mean of frames: an offset, a drift, and 1/f noise in the order of reading."""
     outputs = subarray.noutputs
     width = subarray.xsize // outputs
@@ -330,7 +334,7 @@ def _amplifier_noise(subarray: Subarray, det: Detector, offset: NDArray[np.float
     for k in range(outputs):
         own = _one_over_f(subarray.ysize, width, rng) if outputs > 1 else shared
         noise = FLICKER * (0.8 * shared + 0.6 * own if outputs > 1 else shared)
-        parts.append((noise + rng.normal(0, DRIFT)) / np.sqrt(nframes) + offset[k])
+        parts.append(scale * (noise + rng.normal(0, DRIFT)) / np.sqrt(nframes) + offset[k])
     plane = np.concatenate([p[:, ::-1] for p in parts] if det.fastaxis < 0 else parts, axis=1)
     return (plane[::-1] if det.slowaxis < 0 else plane).astype(np.float32)
 

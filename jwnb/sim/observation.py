@@ -153,7 +153,7 @@ def imaging(
     folder: str | os.PathLike[str], *, filter: str = "F200W", detector: str | Sequence[str] = "NRCA1", subarray: str = "SUB640",
     dithers: int | ArrayLike = 4, readpatt: str = "MEDIUM8", ngroups: int = 5, nints: int = 1,
     stars: int | Table = 80, galaxies: int | Table = 15, sky: float = 0.2, ra: float = 150.1, dec: float = 2.2, roll: float = 37.0,
-    pointing_error: float = 0.0, roll_error: float = 0.0, cosmic_rays: float = 5.0, ipc: bool = False,
+    pointing_error: float = 0.0, roll_error: float = 0.0, cosmic_rays: float = 5.0, correlated_noise: float = 1.0, ipc: bool = False,
     zeroframe: bool | None = None, program: int = 9999, seed: int = 0,
 ) -> Practice:  # fmt: skip
     """Make a practice observation: dithered NIRCam images of a made-up field, with all that calibrating them needs.
@@ -193,6 +193,8 @@ def imaging(
         The same for the roll, degrees.
     cosmic_rays : float
         Particles per cm² and second; 0 for none.
+    correlated_noise : float
+        Times the usual 1/f noise and drifts of the amplifiers; 0 for none, so that the errors of a rate are all that scatters it.
     ipc : bool
         Whether charge couples to neighbouring pixels; if so, there is a reference file for it.
     zeroframe : bool, optional
@@ -215,7 +217,15 @@ def imaging(
     band = bandpass(filter)
     cameras = _cameras(detector, subarray, band)
     readout = Readout.named(readpatt, nints=nints, ngroups=ngroups, frame_time=cameras[0][1].frame_time)
-    _check(sky=sky, cosmic_rays=cosmic_rays, pointing_error=pointing_error, roll_error=roll_error, program=program, dec=dec)
+    _check(
+        sky=sky,
+        cosmic_rays=cosmic_rays,
+        correlated_noise=correlated_noise,
+        pointing_error=pointing_error,
+        roll_error=roll_error,
+        program=program,
+        dec=dec,
+    )
     offsets = _offsets(dithers, *cameras[0])
     keep_first = readout.nframes > 1 if zeroframe is None else zeroframe
 
@@ -245,21 +255,26 @@ def imaging(
             exposure = replace(exposure, pointing=_with_aberration(exposure.pointing, exposure.start))
             true = _with_aberration(_of_aperture(_mispointed(attitude, error), sub), exposure.start)
             rng = _generator(seed, EXPOSURE, DETECTORS.index(det.name), k)
-            uncal[k, c] = _expose_and_write(out, exposure, cal, scene=scene, pointing=true, cosmic_rays=cosmic_rays, rng=rng)
+            uncal[k, c] = _expose_and_write(
+                out, exposure, cal, scene=scene, pointing=true, cosmic_rays=cosmic_rays, correlated_noise=correlated_noise, rng=rng
+            )
     entries += [Entry(reftype, "N/A", {"meta.instrument.name": "NIRCAM"}) for reftype in NOT_APPLICABLE]
     write_offline_set(out / "references", entries, name=f"practice observation, NIRCam {filter}", context=CONTEXT)
     return Practice(out, tuple(uncal[key] for key in sorted(uncal)), out / "references", Truth(out / "truth"))
 
 
 def _expose_and_write(
-    folder: Path, exposure: Exposure, cal: Calibration, *, scene: Scene, pointing: Pointing, cosmic_rays: float, rng: np.random.Generator
-) -> Path:
+    folder: Path, exposure: Exposure, cal: Calibration, *, scene: Scene, pointing: Pointing, cosmic_rays: float, correlated_noise: float,
+    rng: np.random.Generator,
+) -> Path:  # fmt: skip
     """Simulate one exposure of one detector; write it and its truth; return its path."""
     e, sub = cal.electronics, exposure.subarray
     flux = image_of_scene(scene, pointing=pointing, det=exposure.det, subarray=sub, band=exposure.band)
     light = (flux * exposure.band.electrons_per_jansky * e.response).astype(np.float32)
     hits = cosmic_ray_hits(exposure.readout, e.border, per_cm2_s=cosmic_rays, rng=rng)
-    groups, first = expose(light, e, readout=exposure.readout, subarray=sub, det=exposure.det, hits=hits, ipc=cal.ipc, rng=rng)
+    groups, first = expose(light, e, readout=exposure.readout, subarray=sub, det=exposure.det, hits=hits, ipc=cal.ipc,
+        correlated_noise=correlated_noise, rng=rng,
+    )  # fmt: skip
     model = Level1bModel(data=groups, validate_on_assignment=False)  # saving validates all at once
     if exposure.zeroframe:
         model.zeroframe = first
@@ -287,8 +302,16 @@ def _cameras(names: str | Sequence[str], subarray: str, band: Bandpass) -> list[
     return cameras
 
 
-def _check(*, sky: float, cosmic_rays: float, pointing_error: float, roll_error: float, program: int, dec: float) -> None:
-    for name, value in (("sky", sky), ("cosmic_rays", cosmic_rays), ("pointing_error", pointing_error), ("roll_error", roll_error)):
+def _check(
+    *, sky: float, cosmic_rays: float, correlated_noise: float, pointing_error: float, roll_error: float, program: int, dec: float
+) -> None:
+    for name, value in (
+        ("sky", sky),
+        ("cosmic_rays", cosmic_rays),
+        ("correlated_noise", correlated_noise),
+        ("pointing_error", pointing_error),
+        ("roll_error", roll_error),
+    ):
         if not (np.isfinite(value) and value >= 0):
             raise ParameterError(f"{name}={value!r} must be a number, 0 or more")
     if not 1 <= program <= 99999:

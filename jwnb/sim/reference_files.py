@@ -202,9 +202,7 @@ def _vega_offset(cal: Calibration) -> dm.ABVegaOffsetModel:
     wavelength, offset = zip(*AB_VEGA, strict=True)
     value = np.interp(cal.band.pivot, wavelength, offset)
     model = _model(dm.ABVegaOffsetModel)
-    model.abvega_offset = Table(
-        {"filter": [cal.band.filter], "pupil": [cal.band.pupil], "abvega_offset": np.array([value], np.float32)}
-    )
+    model.abvega_offset = Table({"filter": [cal.band.filter], "pupil": [cal.band.pupil], "abvega_offset": np.array([value], np.float32)})
     return model
 
 

@@ -1,0 +1,211 @@
+"""The pipelines: what goes in, what comes out, what is left out and why."""
+
+import json
+
+import numpy as np
+import pytest
+from stdatamodels.jwst.datamodels import CubeModel, ImageModel, RampModel
+
+import jwnb
+from jwnb.errors import InputError, MissingFileError, MissingReferenceError, ParameterError, WrongExposureError
+from jwnb.pipelines import NEAR_INFRARED, find_pipeline
+
+LATER = {"charge_migration", "picture_frame", "clean_flicker_noise", "persistence"}
+
+
+def test_detector1_gives_rates_and_a_whole_ledger(stage1, field):
+    assert isinstance(stage1.rate, ImageModel)
+    assert isinstance(stage1.rateints, CubeModel)
+    assert isinstance(stage1.ramp, RampModel)
+    assert stage1.fitopt is not None
+    lines = jwnb.ledger(stage1.rate)
+    assert [e["step"] for e in lines] == [e.name for e in NEAR_INFRARED]
+    for line in lines:
+        if line["step"] in LATER:
+            assert line["status"] == "SKIPPED"
+            assert "not in this version of jwnb; off by default" in line["reason"]
+            assert getattr(stage1.rate.meta.cal_step, line["keyword"]) == "SKIPPED"
+    assert stage1.rate.meta.cal_step.dark_sub == "COMPLETE"
+    assert stage1.rate.meta.filename == field.uncal[0].name.replace("uncal", "rate")
+    assert stage1.rate.meta.bunit_data == "DN/s"
+
+
+def test_one_call_a_step_gives_the_same_as_the_pipeline(pinned, stage1):
+    model = jwnb.open(pinned.uncal[0])
+    for name in ("group_scale", "dq_init", "saturation", "ipc", "superbias", "refpix", "linearity", "dark_current", "jump"):
+        model = getattr(jwnb, name)(model)
+    fit = jwnb.ramp_fit(model)
+    for name in ("data", "err", "dq", "var_poisson", "var_rnoise"):
+        np.testing.assert_array_equal(getattr(fit.rate, name), getattr(stage1.rate, name))
+
+
+def test_a_model_given_is_not_changed(pinned):
+    ramp = jwnb.open(pinned.uncal[0])
+    before = ramp.data.copy()
+    jwnb.detector1(ramp)
+    np.testing.assert_array_equal(ramp.data, before)
+    assert jwnb.ledger(ramp) == []
+
+
+def test_skip_run_options_and_keep(pinned):
+    made = jwnb.detector1(
+        pinned.uncal[0], skip=("refpix", "ipc"), options={"jump": {"rejection_threshold": 7.0}}, keep=("linearity",)
+    )
+    lines = {e["step"]: e for e in jwnb.ledger(made.rate)}
+    assert lines["refpix"]["reason"] == "left out by the caller (skip=)"
+    assert made.rate.meta.cal_step.refpix == "SKIPPED"
+    assert lines["jump"]["parameters"]["rejection_threshold"] == 7.0
+    assert lines["jump"]["sources"]["rejection_threshold"] == "caller"
+    assert made.kept["linearity"].meta.cal_step.linearity == "COMPLETE"
+    assert made.kept["linearity"].data.shape == (1, 7, 160, 160)
+    assert made.kept["linearity"].meta.cal_step.jump is None
+
+
+def test_what_is_kept_has_its_arrays(stage1):
+    assert stage1.kept["jump"].data.shape == stage1.ramp.data.shape
+    assert (stage1.kept["jump"].groupdq & 4).any()
+    np.testing.assert_array_equal(stage1.kept["jump"].data, stage1.ramp.data)
+
+
+def test_leaving_out_the_fit_gives_the_ramp(pinned):
+    made = jwnb.detector1(pinned.uncal[0], skip=("ramp_fit", "gain_scale"))
+    assert made.rate is None
+    assert made.ramp.meta.cal_step.jump == "COMPLETE"
+    assert made.suffixes == ("ramp",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"skip": ("refpx",)}, r"skip names 'refpx', which is no step of it\. Did you mean 'refpix'"),
+        ({"options": {"jmp": {}}}, "Did you mean 'jump'"),
+        ({"options": {"jump": {"threshold": 5}}}, "jump has no option 'threshold'. Did you mean"),
+        ({"options": {"jump": {"rejection_threshold": -5}}}, "rejection_threshold=-5 is out of range"),
+        ({"run": ("persistence",)}, "persistence is not in this version of jwnb"),
+        ({"skip": ("jump",), "options": {"jump": {}}}, "both left out and asked for"),
+        ({"keep": ("nothing",)}, "keep names 'nothing'"),
+        ({"skip": "jump"}, r"give a tuple of step names, e.g. skip=\('jump',\)"),
+    ],
+)
+def test_bad_calls_are_refused_before_any_work(pinned, arguments, message):
+    with pytest.raises(ParameterError, match=message):
+        jwnb.detector1(pinned.uncal[0], **arguments)
+
+
+def test_products_of_another_stage_are_refused_with_what_to_do(pinned, stage1, stage2):
+    with pytest.raises(WrongExposureError, match=r"_rate.fits is a ImageModel. image2 starts from it"):
+        jwnb.detector1(stage1.rate)
+    with pytest.raises(WrongExposureError, match=r"_uncal.fits is a RampModel. detector1 starts from it"):
+        jwnb.image2(pinned.uncal[0])
+    with pytest.raises(WrongExposureError, match="guider starts from a raw guide-star exposure"):
+        jwnb.guider(pinned.uncal[0])
+    with pytest.raises(WrongExposureError, match="image3 starts from cal images"):
+        jwnb.image3([pinned.uncal[0]])
+
+
+def test_an_exposure_of_another_kind_is_refused(pinned, stage1):
+    rate = jwnb.open(pinned.uncal[0])
+    rate.meta.exposure.type = "NRC_DARK"
+    with pytest.raises(WrongExposureError, match="detector1 is not for NRC_DARK exposures .* they go through dark1"):
+        jwnb.detector1(rate)
+
+
+@pytest.mark.parametrize(("attribute", "keyword"), [("exposure.group_time", "TGROUP"), ("exposure.nframes", "NFRAMES")])
+def test_missing_keywords_are_named_before_any_work(pinned, attribute, keyword):
+    ramp = jwnb.open(pinned.uncal[0])
+    node, name = attribute.split(".")
+    setattr(getattr(ramp.meta, node), name, None)
+    with pytest.raises(InputError, match=rf"lacks .*{keyword}"):
+        jwnb.detector1(ramp)
+
+
+def test_a_reference_that_is_missing_stops_before_any_work(pinned):
+    with pytest.raises(MissingReferenceError, match="not_there.fits"):
+        jwnb.detector1(pinned.uncal[0], options={"dark_current": {"reference": "not_there.fits"}})
+
+
+def test_the_log_tells_what_happened_and_nothing_is_printed(stage1, pinned, capfd):
+    assert any("linearity COMPLETE" in line for line in stage1.log)
+    jwnb.detector1(pinned.uncal[0], skip=("jump",))
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", "")
+
+
+def test_image2_gives_cal_and_i2d(stage2):
+    assert stage2.cal.meta.bunit_data == "MJy/sr"
+    assert stage2.cal.meta.cal_step.resample is None
+    assert stage2.i2d.meta.cal_step.resample == "COMPLETE"
+    lines = {e["step"]: e for e in jwnb.ledger(stage2.cal)}
+    assert lines["background"]["reason"] == "no background members were given"
+    assert lines["photom"]["status"] == "COMPLETE"
+
+
+def test_image2_of_integrations(pinned, stage1):
+    made = jwnb.image2(stage1.rateints)
+    assert made.calints.data.shape == (1, 160, 160)
+    assert made.cal is None
+    assert made.i2d is None
+    assert jwnb.ledger(made.calints)[-1]["reason"] == "integrations are not resampled"
+
+
+def test_associations(pinned, tmp_path, stage1):
+    rates = [jwnb.save(stage1.rate, tmp_path / f"e{i}_rate.fits") for i in (1, 2)]
+    members = [{"name": f"p{i}", "members": [{"expname": p.name, "exptype": "science"}]} for i, p in enumerate(rates)]
+    path = tmp_path / "two_asn.json"
+    path.write_text(json.dumps({"asn_type": "image2", "asn_pool": "pool.csv", "products": members}))
+    first, second = jwnb.image2(path, skip=("resample",))
+    assert first.cal.meta.filename == "p0_cal.fits"
+    assert second.cal.meta.asn.table_name == "two_asn.json"
+    path.write_text(json.dumps({"products": members[:1]}))
+    assert jwnb.image2(path, skip=("resample",)).cal.meta.filename == "p0_cal.fits"
+    cals = first.save(tmp_path) + second.save(tmp_path)
+    level3 = [{"name": "mosaic", "members": [{"expname": p.name, "exptype": "science"} for p in cals]}]
+    path.write_text(json.dumps({"asn_type": "image3", "products": level3}))
+    assert jwnb.image3(path).i2d.meta.filename == "mosaic_i2d.fits"
+
+
+def test_background_members_are_not_dropped_in_silence(pinned, tmp_path, stage1):
+    jwnb.save(stage1.rate, tmp_path / "e_rate.fits")
+    members = [{"expname": "e_rate.fits", "exptype": t} for t in ("science", "background")]
+    path = tmp_path / "b_asn.json"
+    path.write_text(json.dumps({"products": [{"name": "p", "members": members}]}))
+    lines = {e["step"]: e for e in jwnb.ledger(jwnb.image2(path).cal)}
+    assert lines["background"]["reason"] == "not in this version of jwnb"
+
+
+def test_image3_combines_and_names_what_is_not_there(pinned, stage2, tmp_path):
+    second = jwnb.image2(jwnb.detector1(pinned.uncal[1]).rate).cal
+    paths = [jwnb.save(m, tmp_path / m.meta.filename) for m in (stage2.cal, second)]
+    made = jwnb.image3(paths, name="my_field")
+    assert made.i2d.meta.filename == "my_field_i2d.fits"
+    assert made.crf is None
+    tail = [(e["step"], e["status"]) for e in jwnb.ledger(made.i2d)][-5:]
+    assert tail == [
+        ("tweakreg", "SKIPPED"), ("skymatch", "SKIPPED"), ("outlier_detection", "SKIPPED"), ("resample", "COMPLETE"), ("source_catalog", "SKIPPED"),
+    ]  # fmt: skip
+    (written,) = made.save(tmp_path / "out")
+    assert written.name == "my_field_i2d.fits"
+    again = jwnb.open(written)
+    np.testing.assert_array_equal(again.data, made.i2d.data)
+    same = jwnb.image3([stage2.cal, second]).i2d
+    np.testing.assert_array_equal(same.data, made.i2d.data)
+
+
+def test_image3_of_nothing():
+    with pytest.raises(InputError, match="no exposures"):
+        jwnb.image3([])
+    with pytest.raises(MissingFileError):
+        jwnb.image3(["none_cal.fits"])
+
+
+def test_an_unknown_pipeline_gets_the_nearest():
+    with pytest.raises(ParameterError, match="Did you mean 'detector1'"):
+        find_pipeline("detector")
+
+
+def test_pipeline_parameter_references_switch_steps_off(pinned):
+    with jwnb.references.use(parameters={"refpix": {"skip": True}}):
+        made = jwnb.detector1(pinned.uncal[0])
+    line = next(e for e in jwnb.ledger(made.rate) if e["step"] == "refpix")
+    assert line["status"] == "SKIPPED"
+    assert "switched off by" in line["reason"]
