@@ -1,8 +1,6 @@
 """Jumps found by sigma clipping, for exposures with very many groups or integrations.
 
-Per set of differences: values further than `normal` standard deviations from the median go, five times at most. Most sets lose
-none, which is seen without a median: none goes where at most half of the values lie below ``largest - normal * std`` (the
-median is then above it), and the same from the other side.
+Per set of differences: values further than `normal` standard deviations from the median go, five times at most.
 """
 
 import numba
@@ -14,18 +12,19 @@ from jwnb.kernels.jump_pixels import (
     JumpRules,
     Ramps,
     copy_flags,
-    count_jumps,
-    differences,
+    count_given,
     flag_difference,
     mark_spread,
     middle_ranks,
     noise_squared,
     select,
 )
+from jwnb.kernels.jump_screens import mark_suspects, mark_wide
 
 __all__ = ["clip_bounds", "clip_jumps"]
 
 ROUNDS = 5
+MAY_SPREAD = np.uint8(128)  # in the flags of what was seen of a pixel: a difference may be large enough to flag the neighbours
 
 
 def clip_jumps(ramps: Ramps, rules: JumpRules, out: Found, *, across: bool) -> None:
@@ -74,107 +73,85 @@ def _clip_rows(data, groupdq, gain, readnoise, usable, rules, across, flags, spr
 def _clip_row(ramps, rules, sets, y, out):  # type: ignore[no-untyped-def]
     """Write one row of `out`."""
     ndiffs, nx = ramps.data.shape[0] * (ramps.data.shape[1] - 1), ramps.data.shape[3]
-    # The differences of a block of columns are to stay in the second-level cache.
-    width = max(16, min(256, 65536 // (ndiffs // sets) // 16 * 16))
-    block = np.empty((ndiffs // sets, width), np.float32)
+    # Wide enough to read memory in pieces of some size, and the differences of a block of columns stay in a cache.
+    width = max(16, min(256, 262144 // ndiffs // 16 * 16))
+    block, noise2 = np.empty((ndiffs, width), np.float32), np.empty(width, np.float32)
     seen, suspect = np.empty(width, np.uint8), np.empty((sets, width), np.uint8)
-    diffs, scratch, values = np.empty(ndiffs, np.float32), np.empty(ndiffs, np.float32), np.empty(ndiffs)
+    scratch, values = np.empty((2, ndiffs), np.float32), np.empty(ndiffs)
+    first, numbers = _differences_of_sets(ramps, sets)
     jumps = 0
     for x0 in range(0, nx, width):
         n = min(width, nx - x0)
         copy_flags(ramps, rules, y, x0, out, seen[:n])
-        for s in range(sets):
-            live = _load_set(ramps, rules, s, sets, y, x0, block[:, :n])
-            _suspect_sets(block[:live, :n], rules.normal, suspect[s, :n])
+        _load_block(ramps, rules, numbers, y, x0, block[:, :n])
         for x in range(n):
-            if np.uint8(seen[x] & rules.jump) or suspect[:, x].any():
-                jumps += _clip_pixel(ramps, rules, suspect[:, x], y, x0 + x, out, diffs, scratch, values)
+            seen[x] = np.uint8(seen[x] & rules.jump)
+            noise2[x] = noise_squared(ramps, rules, y, x0 + x)
+        mark_suspects(block[: numbers.size, :n], noise2[:n], rules.min_spread, False, MAY_SPREAD, seen[:n])
+        for s in range(sets):
+            mark_wide(block[first[s] : first[s + 1], :n], rules.normal, suspect[s, :n])
+        for x in range(n):
+            if seen[x] or suspect[:, x].any():
+                column = block[: numbers.size, x]
+                jumps += _clip_pixel(column, first, numbers, seen[x], suspect[:, x], ramps, rules, y, x0 + x, out, scratch, values)
     out.jumps[y] = jumps
 
 
 @jit
-def _load_set(ramps, rules, s, sets, y, x0, block):  # type: ignore[no-untyped-def]
-    """Write the differences of one set for a block of columns, NaN where bad; return how many there are."""
+def _differences_of_sets(ramps, sets):  # type: ignore[no-untyped-def]
+    """Return where each set begins among the differences that are not bad as a whole, and which these are, set after set."""
+    per = ramps.data.shape[1] - 1
+    first, numbers = np.zeros(sets + 1, np.int64), np.empty(ramps.data.shape[0] * per, np.int64)
+    count = 0
+    for s in range(sets):
+        for k in range(s, numbers.size, sets):
+            if ramps.usable[k // per, k % per] and ramps.usable[k // per, k % per + 1]:
+                numbers[count] = k
+                count += 1
+        first[s + 1] = count
+    return first, numbers[:count]
+
+
+@jit
+def _load_block(ramps, rules, numbers, y, x0, block):  # type: ignore[no-untyped-def]
+    """Write the differences with these numbers for a block of columns, in electrons, NaN where bad."""
     bad, missing = np.uint8(rules.do_not_use | rules.saturated), np.float32(np.nan)
     columns = slice(x0, x0 + block.shape[1])
     factor = ramps.gain[y, columns]
-    live = 0
-    for i in range(ramps.data.shape[0]):
-        for g in range(1, ramps.data.shape[1]):
-            if (sets > 1 and g != s + 1) or not (ramps.usable[i, g] and ramps.usable[i, g - 1]):
-                continue
-            before, after = ramps.data[i, g - 1, y, columns], ramps.data[i, g, y, columns]
-            flags_before, flags_after = ramps.groupdq[i, g - 1, y, columns], ramps.groupdq[i, g, y, columns]
-            row = block[live]
-            live += 1
-            for x in range(row.size):
-                d = after[x] * factor[x] - before[x] * factor[x]
-                row[x] = missing if np.uint8((flags_before[x] | flags_after[x]) & bad) else d
-    return live
+    per = ramps.data.shape[1] - 1
+    for k in range(numbers.size):
+        i, g = numbers[k] // per, numbers[k] % per
+        before, after = ramps.data[i, g, y, columns], ramps.data[i, g + 1, y, columns]
+        flags_before, flags_after = ramps.groupdq[i, g, y, columns], ramps.groupdq[i, g + 1, y, columns]
+        row = block[k]
+        for x in range(row.size):
+            d = after[x] * factor[x] - before[x] * factor[x]
+            row[x] = missing if np.uint8((flags_before[x] | flags_after[x]) & bad) else d
 
 
 @jit
-def _suspect_sets(block, threshold, suspect):  # type: ignore[no-untyped-def]
-    """Mark the columns of `block` (ndiffs, n) that may lose a value, and those with NaN.
-
-    Single precision, so the bounds are a little too tight.
-    """
-    count, n = block.shape
-    suspect[:] = np.uint8(0)
-    if count == 0:
-        return
-    low_rank, high_rank = middle_ranks(count)
-    one, none = np.float32(1.0), np.float32(0.0)
-    largest, smallest, mean = block[0].copy(), block[0].copy(), block[0].copy()
-    for k in range(1, count):
-        row = block[k]
-        for x in range(n):
-            d = row[x]
-            largest[x] = d if d > largest[x] else largest[x]
-            smallest[x] = d if d < smallest[x] else smallest[x]
-            mean[x] += d
-    squares, share = np.zeros(n, np.float32), np.float32(1.0 / count)
-    for x in range(n):
-        mean[x] *= share
-    for k in range(count):
-        row = block[k]
-        for x in range(n):
-            squares[x] += (row[x] - mean[x]) * (row[x] - mean[x])
-    for x in range(n):
-        reach = np.float32(threshold * 0.999) * np.sqrt(squares[x] * share)
-        slack = np.float32(1e-5) * (abs(largest[x]) + abs(smallest[x]))
-        largest[x] += slack - reach
-        smallest[x] += reach - slack
-    below, above = np.zeros(n, np.float32), np.zeros(n, np.float32)
-    for k in range(count):
-        row = block[k]
-        for x in range(n):
-            below[x] += one if row[x] < largest[x] else none
-            above[x] += one if row[x] <= smallest[x] else none
-    for x in range(n):
-        if not (below[x] <= low_rank and above[x] > high_rank and np.isfinite(mean[x])):
-            suspect[x] = np.uint8(1)
-
-
-@jit
-def _clip_pixel(ramps, rules, suspect, y, x, out, diffs, scratch, values):  # type: ignore[no-untyped-def]
+def _clip_pixel(column, first, numbers, seen, suspect, ramps, rules, y, x, out, scratch, values):  # type: ignore[no-untyped-def]
     """Flag the jumps of one pixel in its suspect sets; return how many of its groups then have the flag."""
-    differences(ramps, rules, y, x, diffs)
-    sets = suspect.size
-    for s in range(sets):
+    diffs = scratch[0, : column.size]
+    diffs[:] = column
+    jumps = count_given(ramps, rules, y, x) if np.uint8(seen & rules.jump) else 0
+    flagged = jumps > 0
+    for s in range(suspect.size):
         if not suspect[s]:
             continue
         count = 0
-        for k in range(s, diffs.size, sets):
+        for k in range(first[s], first[s + 1]):
             if np.isfinite(diffs[k]):
                 values[count] = diffs[k]
                 count += 1
         lower, upper = clip_bounds(values, count, rules.normal)
-        for k in range(s, diffs.size, sets):
+        for k in range(first[s], first[s + 1]):
             if np.isfinite(diffs[k]) and (diffs[k] < lower or diffs[k] > upper):
-                flag_difference(out, rules, k, y, x)
-    mark_spread(diffs, scratch, noise_squared(ramps, rules, y, x), rules, y, x, out)
-    return count_jumps(ramps, rules, y, x, out)
+                jumps += flag_difference(out, rules, numbers[k], y, x)
+                flagged = True
+    if flagged and np.uint8(seen & MAY_SPREAD):
+        mark_spread(diffs, numbers, scratch[1], noise_squared(ramps, rules, y, x), rules, y, x, out)
+    return jumps
 
 
 @jit

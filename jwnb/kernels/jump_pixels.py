@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from jwnb.kernels import jit
 
 __all__ = [
-    "Found", "JumpRules", "Ramps", "copy_flags", "count_jumps", "differences", "flag_difference", "flag_groups_after", "mark_spread",
+    "Found", "JumpRules", "Ramps", "copy_flags", "count_given", "differences", "flag_difference", "flag_groups_after", "mark_spread",
     "median_of", "middle_ranks", "noise_squared", "normal_sizes", "select", "threshold_for",
 ]  # fmt: skip
 
@@ -75,7 +75,7 @@ class Found(NamedTuple):
 
 @jit
 def copy_flags(ramps, rules, y, x0, out, seen):  # type: ignore[no-untyped-def]
-    """Copy the flags of ``seen.size`` columns, without jumps in bad groups; `seen` is where there is a bad group or a jump."""
+    """Copy the flags of ``seen.size`` columns, without jumps in bad groups; `seen` gets those of bad groups and jumps."""
     bad = np.uint8(rules.do_not_use | rules.saturated)
     keep, jump = np.uint8(~rules.jump), np.uint8(rules.jump)
     n = seen.size
@@ -253,37 +253,40 @@ def _median_without_largest(sizes):  # type: ignore[no-untyped-def]
 
 @jit
 def flag_difference(out, rules, k, y, x):  # type: ignore[no-untyped-def]
-    """Flag the group at the end of difference `k` of a pixel."""
+    """Flag the group at the end of difference `k` of a pixel; return 1, or 0 where it had the flag."""
     per = out.groupdq.shape[1] - 1
-    out.groupdq[k // per, k % per + 1, y, x] |= rules.jump
+    i, g = k // per, k % per + 1
+    if np.uint8(out.groupdq[i, g, y, x] & rules.jump):
+        return 0
+    out.groupdq[i, g, y, x] |= rules.jump
+    return 1
 
 
 @jit
-def mark_spread(diffs, scratch, noise2, rules, y, x, out):  # type: ignore[no-untyped-def]
+def mark_spread(diffs, numbers, scratch, noise2, rules, y, x, out):  # type: ignore[no-untyped-def]
     """Mark the flagged groups of a pixel whose jump is of the size that flags the neighbours.
 
-    The ratio is to the median of all differences, jumps too.
+    ``numbers`` says which difference each of `diffs` is. The ratio is to the median of all, jumps too.
     """
+    median = median_of(diffs, scratch)
+    sigma = np.sqrt(abs(median) + noise2)
+    if not sigma > 0.0:
+        return
     per = out.groupdq.shape[1] - 1
-    median = sigma = -1.0
-    for k in range(diffs.size):
-        i, g = k // per, k % per + 1
-        if not np.uint8(out.groupdq[i, g, y, x] & rules.jump):
-            continue
-        if sigma == -1.0:
-            median = median_of(diffs, scratch)
-            sigma = np.sqrt(abs(median) + noise2)
-        if sigma > 0.0 and rules.min_spread < abs(diffs[k] - median) / sigma < rules.max_spread:
-            out.spread[i, g, y, x // 8] |= np.uint8(1 << (x % 8))
+    for n in range(diffs.size):
+        if rules.min_spread < abs(diffs[n] - median) / sigma < rules.max_spread:
+            i, g = numbers[n] // per, numbers[n] % per + 1
+            if np.uint8(out.groupdq[i, g, y, x] & rules.jump):
+                out.spread[i, g, y, x // 8] |= np.uint8(1 << (x % 8))
 
 
 @jit
-def count_jumps(ramps, rules, y, x, out):  # type: ignore[no-untyped-def]
-    """Return how many groups of a pixel have a jump, those given in bad groups too."""
+def count_given(ramps, rules, y, x):  # type: ignore[no-untyped-def]
+    """Return how many groups of a pixel are given with a jump, bad ones too."""
     count = 0
-    for i in range(out.groupdq.shape[0]):
-        for g in range(out.groupdq.shape[1]):
-            if np.uint8((out.groupdq[i, g, y, x] | ramps.groupdq[i, g, y, x]) & rules.jump):
+    for i in range(ramps.groupdq.shape[0]):
+        for g in range(ramps.groupdq.shape[1]):
+            if np.uint8(ramps.groupdq[i, g, y, x] & rules.jump):
                 count += 1
     return count
 

@@ -1,12 +1,8 @@
 """Jumps in ramps: differences of neighbouring groups that stand out from the pixel's own median difference.
 
-The two-point difference method (Anderson & Gordon 2011, PASP 123, 1237). A pixel is judged by all its integrations together.
-
-Nearly all pixels have no jump, so most of the time goes into showing that quickly. The ratio of the largest difference M to
-its noise, ``(M - m) / sqrt(|m| + r)``, falls as the median m rises: the pixel has no upward jump where m is at least
-the m at which the ratio is the threshold, and that is seen by counting the differences below it, without a median. The same
-goes for the smallest difference. Pixels that are not cleared so, or that have unusable groups, are judged one by one
-in double precision (`jwnb.kernels.jump_pixels`).
+The two-point difference method (Anderson & Gordon 2011, PASP 123, 1237). A pixel is judged by all its integrations together. Nearly
+all pixels have no jump, which `jwnb.kernels.jump_screens` shows quickly; the others, and those with unusable groups, are judged
+one by one in double precision (`jwnb.kernels.jump_pixels`).
 """
 
 from typing import Any, Literal
@@ -22,20 +18,21 @@ from jwnb.kernels.jump_pixels import (
     JumpRules,
     Ramps,
     copy_flags,
-    count_jumps,
+    count_given,
     differences,
     flag_difference,
     flag_groups_after,
     mark_spread,
     median_of,
-    middle_ranks,
     noise_squared,
     normal_sizes,
     threshold_for,
 )
+from jwnb.kernels.jump_screens import mark_suspects
 
 __all__ = ["Found", "JumpRules", "Method", "Ramps", "find_jumps", "flag_after_jumps", "flag_neighbors", "prepare", "usable_groups"]
 
+SUSPECT = np.uint8(128)  # in the flags of what was seen of a pixel: it may have a jump
 Method = Literal["iterate", "once", "clip", "clip_integrations"]
 
 
@@ -59,7 +56,7 @@ def prepare(
 
 def _read_only(array: NDArray[Any], dtype: type) -> NDArray[Any]:
     """Return a C-contiguous view that cannot be written to, so that kernels are compiled once for all inputs."""
-    view = np.ascontiguousarray(array, dtype).view()
+    view: NDArray[Any] = np.ascontiguousarray(array, dtype).view()
     view.flags.writeable = False
     return view
 
@@ -144,16 +141,17 @@ def _find_in_row(ramps, rules, iterate, y, live, width, out):  # type: ignore[no
     ndiffs, nx = ramps.data.shape[0] * (ramps.data.shape[1] - 1), ramps.data.shape[3]
     block = np.empty((live, width), np.float32)
     noise2, seen = np.empty(width, np.float32), np.empty(width, np.uint8)
-    diffs, scratch = np.empty(ndiffs, np.float32), np.empty(ndiffs, np.float32)
+    scratch, numbers = np.empty((2, ndiffs), np.float32), np.arange(ndiffs)
+    threshold = threshold_for(rules, live) if iterate else rules.normal
     jumps = 0
     for x0 in range(0, nx, width):
         n = min(width, nx - x0)
         copy_flags(ramps, rules, y, x0, out, seen[:n])
         _load_block(ramps, rules, y, x0, iterate, block[:, :n], noise2[:n])
-        _suspects(block[:, :n], noise2[:n], rules, iterate, seen[:n])
+        mark_suspects(block[:, :n], noise2[:n], threshold, iterate, SUSPECT, seen[:n])
         for x in range(n):
             if seen[x]:
-                jumps += _judge_pixel(ramps, rules, iterate, y, x0 + x, out, diffs, scratch)
+                jumps += _judge_pixel(ramps, rules, iterate, seen[x], y, x0 + x, out, numbers, scratch)
     out.jumps[y] = jumps
 
 
@@ -181,81 +179,27 @@ def _load_block(ramps, rules, y, x0, sizes, block, noise2):  # type: ignore[no-u
 
 
 @jit
-def _suspects(block, noise2, rules, iterate, seen):  # type: ignore[no-untyped-def]
-    """Mark in `seen` the columns of `block` (ndiffs, n) that may have a jump, and those with NaN."""
-    count, n = block.shape
-    if count < 2:
-        return
-    clips = iterate and count >= 4  # the largest stays out of the median then
-    low_rank, high_rank = middle_ranks(count - 1 if clips else count)
-    if iterate and count == 2:
-        low_rank, high_rank = 0, 0
-    one, none = np.float32(1.0), np.float32(0.0)
-    largest, smallest, total = block[0].copy(), block[0].copy(), block[0].copy()
-    for k in range(1, count):
-        row = block[k]
-        for x in range(n):
-            d = row[x]
-            largest[x] = d if d > largest[x] else largest[x]
-            smallest[x] = d if d < smallest[x] else smallest[x]
-            total[x] += d
-    upper, lower = np.empty(n, np.float32), np.empty(n, np.float32)
-    threshold = threshold_for(rules, count) if iterate else rules.normal
-    _clear_medians(largest, smallest, noise2, np.float32(threshold), upper, lower)
-    below, above, ties = np.zeros(n, np.float32), np.zeros(n, np.float32), np.zeros(n, np.float32)
-    for k in range(count):
-        row = block[k]
-        for x in range(n):
-            d = row[x]
-            below[x] += one if d < upper[x] else none
-            above[x] += one if d <= lower[x] else none
-            ties[x] += one if d == largest[x] else none
-    for x in range(n):
-        clear = below[x] <= low_rank and above[x] > high_rank and (ties[x] <= one or not clips)
-        if not (clear and np.isfinite(total[x])):
-            seen[x] |= rules.jump
-
-
-@jit
-def _clear_medians(largest, smallest, noise2, threshold, upper, lower):  # type: ignore[no-untyped-def]
-    """Solve for the medians between which neither the largest nor the smallest difference is a jump.
-
-    ``largest - m = t sqrt(max(m, 0) + r)`` is linear for negative m, else a quadratic in m; likewise below. Single precision, so
-    the bounds are a little too tight.
-    """
-    half, four, zero = np.float32(0.5), np.float32(4.0), np.float32(0.0)
-    rounding, slack = np.float32(2e-6), np.float32(1e-4)
-    k = threshold * threshold
-    for x in range(largest.size):
-        top, bottom, noise = largest[x], smallest[x], threshold * np.sqrt(noise2[x])
-        top_square = k * k + four * k * (top + noise2[x])
-        bottom_square = k * k + four * k * (bottom + noise2[x])
-        top_root = np.sqrt(top_square if top_square > zero else zero)
-        bottom_root = np.sqrt(bottom_square if bottom_square > zero else zero)
-        at = half * (top + top + k - top_root) if top > noise else top - noise
-        upper[x] = at + rounding * abs(top) + slack * top_root
-        at = half * (bottom + bottom + k + bottom_root) if bottom > -noise else bottom + noise
-        lower[x] = at - rounding * abs(at) - slack * bottom_root
-
-
-@jit
-def _judge_pixel(ramps, rules, iterate, y, x, out, diffs, scratch):  # type: ignore[no-untyped-def]
+def _judge_pixel(ramps, rules, iterate, seen, y, x, out, numbers, scratch):  # type: ignore[no-untyped-def]
     """Flag the jumps of one pixel; return how many of its groups then have the flag."""
+    diffs = scratch[0]
     differences(ramps, rules, y, x, diffs)
     noise2 = noise_squared(ramps, rules, y, x)
+    given = count_given(ramps, rules, y, x) if np.uint8(seen & rules.jump) else 0
+    found = 0
     if iterate:
-        lowest, highest = normal_sizes(diffs, scratch, noise2, rules)
+        lowest, highest = normal_sizes(diffs, scratch[1], noise2, rules)
         for k in range(diffs.size):
             if abs(diffs[k]) < lowest or abs(diffs[k]) > highest:
-                flag_difference(out, rules, k, y, x)
+                found += flag_difference(out, rules, k, y, x)
     else:
-        median = median_of(diffs, scratch)
+        median = median_of(diffs, scratch[1])
         sigma = np.sqrt(abs(median) + noise2)
         for k in range(diffs.size):
             if sigma > 0.0 and np.isfinite(diffs[k]) and abs(diffs[k] - median) / sigma > rules.normal:
-                flag_difference(out, rules, k, y, x)
-    mark_spread(diffs, scratch, noise2, rules, y, x, out)
-    return count_jumps(ramps, rules, y, x, out)
+                found += flag_difference(out, rules, k, y, x)
+    if given + found > 0:
+        mark_spread(diffs, numbers, scratch[1], noise2, rules, y, x, out)
+    return given + found
 
 
 @parallel_jit
