@@ -209,3 +209,14 @@ def test_arrays_that_were_read_from_fits_come_in_the_machines_byte_order(tmp_pat
             np.testing.assert_array_equal(opened.data, ramp.data)
         assert not foreign.data.dtype.isnative
     assert jwnb.open(ramp) is ramp
+
+
+def test_what_was_added_to_a_models_schema_is_shared_and_saved(tmp_path):
+    image = make_image(np.ones((8, 8)))
+    image.add_schema_entry("hdrtab", {"fits_hdu": "HDRTAB", "datatype": [{"name": "SEEN", "datatype": "int32"}]})
+    image.hdrtab = np.array([(3,)], dtype=[("SEEN", "i4")])
+    path = jwnb.save(share(share(image)), tmp_path / "x_i2d.fits")
+    again = jwnb.save(jwnb.open(path), tmp_path / "y_i2d.fits")
+    for written in (path, again):
+        with datamodels.open(written) as read:
+            assert list(read.hdrtab["SEEN"]) == [3]
