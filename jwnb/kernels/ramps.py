@@ -39,8 +39,9 @@ __all__ = ["Fitted", "Pixels", "Ramps", "fit_ramps", "poisson_variance", "usable
 # Variances from here on are not believed; they become 0, and so does a rate that was weighted with one.
 HUGE_VARIANCE = 1.0e6
 
-# What the first pass leaves for the second in the place of the error.
-_NOTHING, _WHOLE, _PARTS = 0, 1, 2
+# What the first pass leaves for the second in the place of the error: the lengths n, m of up to two segments as n + _SECOND m
+# (a float32 holds integers up to 2**24), or one of these.
+_SECOND, _NOTHING, _LOOK_AGAIN = 4096, 0, -1
 
 _BLOCK = 256
 _LONGEST_NETWORK = 64
@@ -182,46 +183,87 @@ def _fit_row(y, ramps, plan, bits, weights, row, rateints):
     n = plan.stop - plan.start
     by_blocks = n > 1 and plan.first_used <= plan.start and plan.last_used >= plan.stop - 1
     odd, norm = weights.odd.copy(), weights.slope_norm.copy()
-    whole, slopes, medians = np.zeros(_BLOCK, np.bool_), np.empty(_BLOCK), np.empty(_BLOCK)
+    whole, slopes, medians = np.zeros(_BLOCK, np.bool_), np.empty(_BLOCK), np.full(_BLOCK, np.nan)
     room = np.empty((2, max(n - 1, 1), _BLOCK))
     for i in range(nints):
-        for x0 in range(0, nx, _BLOCK):
-            x1 = min(x0 + _BLOCK, nx)
+        for start in range(0, nx, _BLOCK):
+            stop = min(start + _BLOCK, nx)
             if by_blocks:
-                _fit_whole_ramps(i, y, x0, x1, ramps, plan, row, odd, norm, room, whole, slopes, medians)
-                _keep_whole_ramps(i, y, x0, x1, bits, row, whole, slopes, medians, rateints)
-            _fit_other_ramps(i, y, x0, x1, ramps, plan, bits, odd, norm, row, whole, rateints)
+                _median_rates(i, y, start, stop, ramps, plan, bits, room, whole, medians)
+                _whole_slopes(i, y, start, stop, ramps.data, plan, row, odd, norm, slopes)
+                _keep_whole_ramps(i, y, start, stop, plan, bits, row, whole, slopes, medians, rateints)
+            _fit_other_ramps(i, y, start, stop, ramps, plan, bits, odd, norm, row, whole, medians, rateints)
+
+
+# Indices into a block are unsigned and loops over it short: with signed ones (which may count from the end) or with more
+# arrays to a loop the compiler gives up vector instructions, and it all takes several times as long.
 
 
 @jit
-def _fit_whole_ramps(i, y, start, stop, ramps, plan, row, odd, norm, room, whole, slopes, medians):
-    """Fit the ramps of a block without a flag or NaN, and say which they are; what is written for others means nothing.
-
-    Indices into the block are unsigned and each loop is short: with signed ones (which may count from the end) or with
-    more arrays to a loop the compiler gives up vector instructions, and this takes three times as long.
-    """
-    data, groupdq, gain, noise = ramps.data, ramps.groupdq, row.gain, row.noise
-    first, last = plan.start, plan.stop - 1
-    n = last + 1 - first
-    x0, width = np.uint64(start), np.uint64(stop - start)
-    seen, total, power = np.zeros(width, np.uint8), np.zeros(width), np.empty(width, np.int64)
+def _median_rates(i, y, start, stop, ramps, plan, bits, room, whole, medians):
+    """Write the median rates of a block's ramps, NaN where there is no good difference, and which ramps have no flag or NaN."""
+    data, groupdq, first = ramps.data, ramps.groupdq, plan.start
+    n, x0, width = plan.stop - first, np.uint64(start), np.uint64(stop - start)
+    seen, count = np.zeros(width, np.uint8), np.zeros(width, np.int64)
+    either, later = bits.do_not_use | bits.saturated, bits.do_not_use | bits.saturated | bits.jump
     for g in range(groupdq.shape[1]):
         for b in range(width):
             seen[b] |= groupdq[i, g, y, x0 + b]
     for g in range(n - 1):
         for b in range(width):
             difference = np.float64(data[i, first + g + 1, y, x0 + b]) - np.float64(data[i, first + g, y, x0 + b])
-            room[0, g, b] = difference
-            total[b] += difference
+            bad = (groupdq[i, first + g, y, x0 + b] & either) | (groupdq[i, first + g + 1, y, x0 + b] & later)
+            good = bad == 0 and not np.isnan(difference)
+            room[0, g, b] = difference if good else np.inf
+            count[b] += good
     for b in range(width):
-        whole[b] = seen[b] == 0 and not np.isnan(total[b])
-    _medians(room, n - 1, width, medians)
+        whole[b] = seen[b] == 0 and count[b] == n - 1
+    _medians(room, n - 1, count, medians)
     for b in range(width):
         medians[b] /= plan.group_time
-        slopes[b] = 0.0
+
+
+@jit
+def _medians(room, m, count, medians):
+    """Write the medians of the `count` smallest values in each column of ``room[0, :m]``, NaN where that is none."""
+    width = np.uint64(count.size)
+    values, other = room[0], room[1]
+    if m > _LONGEST_NETWORK:
+        work = np.empty(m)
+        for b in range(width):
+            for g in range(m):
+                work[g] = values[g, b]
+            medians[b] = median_in_place(work, m, count[b])
+        return
+    # Bubble sort of all columns at once. The largest so far rides in `largest` and results go to another array, so that no
+    # loop writes where it reads.
+    largest = np.empty(width)
+    for b in range(width):
+        medians[b] = 0.0 if count[b] else np.nan
+    for top in range(m - 1, -1, -1):
+        for b in range(width):
+            largest[b] = values[0, b]
+        for g in range(top):
+            for b in range(width):
+                up, down = largest[b], values[g + 1, b]
+                other[g, b] = min(up, down)
+                largest[b] = max(up, down)
+        for b in range(width):
+            share = 0.5 * (top == count[b] // 2) + 0.5 * (top == (count[b] - 1) // 2)
+            medians[b] += share * largest[b] if share else 0.0
+        values, other = other, values
+
+
+@jit
+def _whole_slopes(i, y, start, stop, data, plan, row, odd, norm, slopes):
+    """Write the slopes of a block's ramps as if each were one segment."""
+    gain, noise, first, last = row.gain, row.noise, plan.start, plan.stop - 1
+    n, x0, width = plan.stop - first, np.uint64(start), np.uint64(stop - start)
+    power = np.empty(width, np.int64)
     for b in range(width):
         low, high = np.float64(data[i, first, y, x0 + b]), np.float64(data[i, last, y, x0 + b])
         power[b] = power_index(low, high, gain[x0 + b], noise[x0 + b])
+        slopes[b] = 0.0
     for j in range(n // 2):
         for b in range(width):
             low, high = np.float64(data[i, first + j, y, x0 + b]), np.float64(data[i, last - j, y, x0 + b])
@@ -232,39 +274,7 @@ def _fit_whole_ramps(i, y, start, stop, ramps, plan, row, odd, norm, room, whole
 
 
 @jit
-def _medians(room, m, width, medians):
-    """Write the medians of the columns of ``room[0, :m, :width]`` (no NaN that matters), which are reordered."""
-    half = m // 2
-    values, other = room[0], room[1]
-    if m > _LONGEST_NETWORK:
-        work = np.empty(m)
-        for b in range(width):
-            for g in range(m):
-                work[g] = values[g, b]
-            medians[b] = median_in_place(work, m)
-        return
-    # Bubble sort of all columns at once, down to the middle. The largest so far rides in `largest` and results go to another
-    # array, so that no loop writes where it reads.
-    largest = np.empty(width)
-    for top in range(m - 1, half - 2 + m % 2, -1):
-        for b in range(width):
-            largest[b] = values[0, b]
-        for g in range(top):
-            for b in range(width):
-                up, down = largest[b], values[g + 1, b]
-                other[g, b] = min(up, down)
-                largest[b] = max(up, down)
-        if top == half:
-            for b in range(width):
-                medians[b] = largest[b]
-        elif top == half - 1:
-            for b in range(width):
-                medians[b] = (medians[b] + largest[b]) / 2.0
-        values, other = other, values
-
-
-@jit
-def _keep_whole_ramps(i, y, x0, x1, bits, row, whole, slopes, medians, rateints):
+def _keep_whole_ramps(i, y, x0, x1, plan, bits, row, whole, slopes, medians, rateints):
     """Write and add up the ramps of a block that are one segment of all groups."""
     invalid = np.uint32(bits.do_not_use | bits.saturated)
     for x in range(x0, x1):
@@ -280,13 +290,13 @@ def _keep_whole_ramps(i, y, x0, x1, bits, row, whole, slopes, medians, rateints)
             row.sums[_RESTORED, x] += weight
         row.common[x] &= row.base[x]
         rateints.rate[i, y, x] = np.nan if bad else moment * variance
-        rateints.err[i, y, x] = _NOTHING if bad else _WHOLE
+        rateints.err[i, y, x] = _NOTHING if bad else plan.stop - plan.start
         rateints.dq[i, y, x] = row.base[x]
         rateints.var_rnoise[i, y, x] = 0.0 if bad else variance
 
 
 @jit
-def _fit_other_ramps(i, y, x0, x1, ramps, plan, bits, odd, norm, row, whole, rateints):
+def _fit_other_ramps(i, y, x0, x1, ramps, plan, bits, odd, norm, row, whole, medians, rateints):
     """Fit, write and add up the ramps of a block with flags, one by one."""
     data, groupdq, zeroframe = ramps.data, ramps.groupdq, ramps.zeroframe
     ngroups, n = groupdq.shape[1], plan.stop - plan.start
@@ -305,12 +315,15 @@ def _fit_other_ramps(i, y, x0, x1, ramps, plan, bits, odd, norm, row, whole, rat
             values[g] = np.nan if flags[g] & bits.saturated else np.float64(data[i, plan.start + g, y, x])
         if kind == ZERO_FRAME:
             values[0] = zero
-        row.sums[_MEDIAN, x] += median_rate(flags, values, kind, plan, bits, work)
+        median = medians[x - x0]
+        if earned or kind != ORDINARY or np.isnan(median):
+            median = median_rate(flags, values, kind, plan, bits, work)
+        row.sums[_MEDIAN, x] += median
         slope, variance, marker = 0.0, 0.0, _NOTHING
         if count:
             moment, weight = _weighted_slopes(values, starts, lengths, count, kind, gain, noise, plan, odd, norm)
             variance = _believed(1.0 / weight)
-            slope, marker = moment * variance, _PARTS
+            slope, marker = moment * variance, _marker(lengths, count, n)
             row.sums[_MOMENT, x] += moment
             row.sums[_WEIGHT, x] += weight
         raised = np.uint32(seen & (bits.jump | bits.persistence))
@@ -336,6 +349,13 @@ def _fit_other_ramps(i, y, x0, x1, ramps, plan, bits, odd, norm, row, whole, rat
         rateints.err[i, y, x] = marker
         rateints.dq[i, y, x] = dq
         rateints.var_rnoise[i, y, x] = variance
+
+
+@jit
+def _marker(lengths, count, n):
+    if count > 2 or lengths[0] < 2 or n >= _SECOND:
+        return _LOOK_AGAIN
+    return lengths[0] if count == 1 else lengths[0] + _SECOND * lengths[1]
 
 
 @jit
@@ -376,15 +396,20 @@ def _add_poisson_variances(y, ramps, dark, plan, bits, row, rateints):
         poisson[x], err[x] = _poisson_weight(lengths, 1, ORDINARY, row.sums[_MEDIAN, x], dark[y, x], row.gain[x], row.noise[x], plan)
     for i in range(nints):
         for x in range(nx):
-            marker = rateints.err[i, y, x]
-            weight, total = 0.0, 0.0
-            if marker == _WHOLE:
+            marker = np.int64(rateints.err[i, y, x])
+            weight, total, kind, count = 0.0, 0.0, ORDINARY, 0
+            if marker == n:
                 weight, total = poisson[x], err[x]
-            elif marker == _PARTS:
+            elif marker == _LOOK_AGAIN:
                 for g in range(ngroups):
                     flags[g] = groupdq[i, g, y, x]
                 zero = zeroframe[i, y, x] if zeroframe.size else np.float32(0.0)
                 _, kind, _, count, _ = dissect(flags, ngroups, zero, plan, bits, starts, lengths)
+            elif marker != _NOTHING:
+                lengths[0], count = marker % _SECOND, 1
+                if marker >= _SECOND:
+                    lengths[1], count = marker // _SECOND, 2
+            if count:
                 weight, total = _poisson_weight(lengths, count, kind, row.sums[_MEDIAN, x], dark[y, x], row.gain[x], row.noise[x], plan)
             row.sums[_POISSON, x] += weight
             rateints.var_poisson[i, y, x] = _believed(1.0 / weight) if weight > 0.0 else 0.0

@@ -225,16 +225,18 @@ def median_rate(flags, values, kind, plan, bits, work):
             work[m] = difference
             m += 1
     if m:
-        return median_in_place(work, m) / plan.group_time
+        return median_in_place(work, m, m) / plan.group_time
     if flags[0] & bits.do_not_use or np.isnan(values[0]):
         return 0.0
     return values[0] / plan.group_time
 
 
 @jit
-def median_in_place(work, m):
-    """Return the median of ``work[:m]`` (no NaN), which is reordered."""
-    half = m // 2
+def median_in_place(work, m, count):
+    """Return the median of the `count` smallest of ``work[:m]`` (no NaN), which is reordered; NaN where `count` is 0."""
+    half = count // 2
+    if count == 0:
+        return np.nan
     if m <= 40:
         for j in range(1, m):
             value = work[j]
@@ -243,17 +245,13 @@ def median_in_place(work, m):
                 work[k] = work[k - 1]
                 k -= 1
             work[k] = value
+        below = work[max(half - 1, 0)]
     else:
         _partition(work, m, half)
-        if m % 2 == 0:
-            largest = 0
-            for j in range(1, half):
-                if work[j] > work[largest]:
-                    largest = j
-            work[half - 1], work[largest] = work[largest], work[half - 1]
-    if m % 2:
-        return work[half]
-    return (work[half] + work[half - 1]) / 2.0
+        below = work[0]
+        for j in range(1, half):
+            below = max(below, work[j])
+    return work[half] if count % 2 else (work[half] + below) / 2.0
 
 
 @jit

@@ -148,7 +148,11 @@ def test_slopes_of_bad_values():
 def test_medians(m):
     for seed in range(5):
         values = np.random.default_rng(seed).integers(-9, 9, m).astype(float)
-        assert median_in_place(values.copy(), m) == np.median(values)
+        assert median_in_place(values.copy(), m, m) == np.median(values)
+        for count in {1, 2, m // 2} - {0}:
+            if count <= m:
+                assert median_in_place(values.copy(), m, count) == np.median(np.sort(values)[:count])
+    assert np.isnan(median_in_place(np.zeros(m), m, 0))
 
 
 def test_median_rates():
