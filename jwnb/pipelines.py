@@ -168,9 +168,8 @@ def _image2(
     **choices: Any,
 ) -> Products:
     rate = _opened("image2", exposure, (ImageModel, CubeModel), "a rate or rateints")
-    if asn is not None:
-        rate = share(rate)
-        rate.meta.asn.pool_name, rate.meta.asn.table_name = asn.pool, asn.path.name
+    rate = share(rate)
+    rate.meta.asn.pool_name, rate.meta.asn.table_name = (asn.pool, asn.path.name) if asn is not None else ("singleton", "singleton")
     cube = isinstance(rate, CubeModel)
     not_now = {"resample": "integrations are not resampled"} if cube else {}
     if not backgrounds:
@@ -215,13 +214,13 @@ def image3(
     choices: dict[str, Any] = {"skip": skip, "run": run, "options": options, "keep": keep}
     if _is_association(exposures):
         asn = associations.load(exposures)  # type: ignore[arg-type]
-        made = [_image3(Exposures(p.of("science")), name or p.name, **choices) for p in asn.products]
+        made = [_image3(Exposures(p.of("science")), asn, name or p.name, **choices) for p in asn.products]
         return made if len(made) > 1 else made[0]
     several = isinstance(exposures, Sequence) and not isinstance(exposures, str)
-    return _image3(Exposures(exposures if several else [exposures]), name, **choices)  # type: ignore[arg-type, list-item]
+    return _image3(Exposures(exposures if several else [exposures]), None, name, **choices)  # type: ignore[arg-type, list-item]
 
 
-def _image3(exposures: Exposures, name: str | None, **choices: Any) -> Products:
+def _image3(exposures: Exposures, asn: associations.Association | None, name: str | None, **choices: Any) -> Products:
     if not len(exposures):
         raise InputError("image3 was given no exposures.")
     first = _opened("image3", exposures[0], ImageModel, "cal images")
@@ -229,6 +228,9 @@ def _image3(exposures: Exposures, name: str | None, **choices: Any) -> Products:
         plan = make_plan("image3", IMAGE3, first, **choices)
         result, kept = walk(plan, exposures)
     made = {} if plan.left_out["resample"] else {"i2d": result}
+    if asn is not None:
+        for product in made.values():
+            product.meta.asn.pool_name, product.meta.asn.table_name = asn.pool, asn.path.name
     return Products("image3", _named(made, name or first.meta.filename), kept=kept, log=tuple(log))
 
 

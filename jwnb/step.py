@@ -36,6 +36,8 @@ STEP_NAMES = (
     "gain_scale", "guider_cds", "assign_wcs", "flat_field", "photom", "resample",
 )  # fmt: skip
 
+RELEASE = "RELEASE"  # CAL_VCS of what is not of a numbered revision; CAL_VER says which release
+
 log = logging.getLogger("jwnb")
 _notes: ContextVar[list[str] | None] = ContextVar("jwnb_notes", default=None)
 _said: ContextVar[list[str] | None] = ContextVar("jwnb_said", default=None)
@@ -309,12 +311,17 @@ def products_in(result: Any) -> Iterator[JwstDataModel]:
 
 
 def _write_down(made: Step, product: JwstDataModel, written: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:
+    from jwnb.references.crds_client import client_version
+
     if made.status is not None:
         setattr(product.meta.cal_step, made.status, written["status"])
     for reftype, reference in resolved.items():
         setattr(product.meta.ref_file, reftype, {"name": reference.name})
         if reference.context is not None:
             product.meta.ref_file.crds.context_used = reference.context
+        if reference.source == "CRDS":
+            product.meta.ref_file.crds.sw_version = client_version()
+    product.meta.calibration_software_version, product.meta.calibration_software_revision = written["software"], RELEASE
     record.write(product, written)
 
 

@@ -20,7 +20,7 @@ from stdatamodels.jwst.datamodels import JwstDataModel
 from jwnb import record
 from jwnb.errors import MissingReferenceError
 
-__all__ = ["Answers", "best_references", "fetch"]
+__all__ = ["Answers", "best_references", "client_version", "fetch"]
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +135,13 @@ def fetch(uri: str, context: str | None = None) -> Path:
         if not path.is_file():
             raise MissingReferenceError(f"{uri} is not in the CRDS cache ({path.parent}) and the server did not give it. {WHAT_TO_SET}")
         return path
+
+
+def client_version() -> str:
+    """Return the version of the client, whose rules chose: CRDS_VER."""
+    import crds
+
+    return str(crds.__version__)
 
 
 def _ask(parameters: dict[str, Any], reftypes: tuple[str, ...], context: str | None) -> Answers:
