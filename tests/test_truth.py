@@ -37,7 +37,8 @@ def stars(tmp_path_factory):
     ra, dec = 150.1 + grid[:, 0] / 3600 / np.cos(np.radians(2.2)), 2.2 + grid[:, 1] / 3600
     table = Table({"ra": ra, "dec": dec, "flux": np.full(STARS, 2e-5)})
     made = sim.imaging(
-        tmp_path_factory.mktemp("stars"), subarray="SUB400P", detector="NRCB1", dithers=1, readpatt="SHALLOW4", ngroups=8, stars=table, galaxies=0,
+        tmp_path_factory.mktemp("stars"), subarray="SUB400P", detector="NRCB1", dithers=1, readpatt="SHALLOW4", ngroups=8,
+        stars=table, galaxies=0,
         sky=0.1, cosmic_rays=0.0, correlated_noise=0.0, seed=22,
     )  # fmt: skip
     with jwnb.references.use(offline=made.references):

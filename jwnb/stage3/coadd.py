@@ -1,7 +1,6 @@
 """Adding images onto one grid: drizzled science, weight, context and variances (Fruchter & Hook 2002, PASP 114, 144).
 
-The square kernel is `jwnb.kernels.drizzle`, which spreads the science image and all variances at once; the other kernels
-are those of the `drizzle` library.
+Drizzling itself is the `drizzle` library's. Variances are drizzled as standard deviations, one plane at a time, as jwst 3.0.0 does.
 """
 
 import warnings
@@ -14,8 +13,7 @@ from drizzle.resample import Drizzle
 from stdatamodels.jwst.datamodels import JwstDataModel
 
 from jwnb.errors import InputError
-from jwnb.kernels import drizzle as kernels
-from jwnb.kernels import threads
+from jwnb.kernels import coadd as kernels
 from jwnb.wcs.pixelmap import bounding_box_of
 
 __all__ = ["VARIANCES", "Coadd", "Options", "bytes_needed", "exposure_weight", "used_section"]
@@ -29,8 +27,6 @@ _NONE = np.zeros((0, 0), np.float32)
 _NO_BITS = np.zeros((0, 0), np.uint32)
 # The library takes pixels that are shrunk to this or less for points.
 _POINT = 1e-3
-# More bands than threads even out what rows of the output hold.
-_BANDS_PER_THREAD = 4
 
 
 @dataclass(frozen=True)
@@ -46,11 +42,6 @@ class Options:
     context: bool = True
     variances: bool = True
     flags: bool = False
-
-    @property
-    def own_kernel(self) -> bool:
-        """Whether images are spread by jwnb's kernel, not by the library."""
-        return self.kernel == "square" and self.pixfrac > _POINT
 
     @property
     def library_kernel(self) -> str:
@@ -90,8 +81,7 @@ def bytes_needed(shape: tuple[int, int], inputs: int, options: Options) -> int:
     planes = 2 + (-(-inputs // _BITS) if options.context else 0) + (2 * len(VARIANCES) + 1 if options.variances else 0)
     if options.flags:
         planes += 1
-    if not options.own_kernel:
-        planes += 5 if options.variances else 0
+    planes += 5 if options.variances else 0  # one input's own, while it is added
     return 4 * planes * shape[0] * shape[1]
 
 
@@ -136,26 +126,18 @@ class Coadd:
 
     def __init__(self, shape: tuple[int, int], inputs: int, options: Options) -> None:
         self.options = options
-        self._library: Any = None
+        self._library = Drizzle(
+            kernel=options.library_kernel,
+            fillval=options.fillval,
+            out_shape=shape,
+            max_ctx_id=inputs - 1,
+            disable_ctx=not options.context,
+        )
+        self.data, self.weight, self.context = self._library.out_img, self._library.out_wht, self._library.out_ctx
         self.flags = np.zeros(shape, np.uint32) if options.flags else None
-        if options.own_kernel:
-            self.data = np.full(shape, options.fill, np.float32)
-            self.weight = np.zeros(shape, np.float32)
-            self.context = np.zeros((-(-inputs // _BITS), *shape), np.int32) if options.context else None
-        else:
-            self._library = Drizzle(
-                kernel=options.library_kernel,
-                fillval=options.fillval,
-                out_shape=shape,
-                max_ctx_id=inputs - 1,
-                disable_ctx=not options.context,
-            )
-            self.data, self.weight, self.context = self._library.out_img, self._library.out_wht, self._library.out_ctx
         kinds = len(VARIANCES) if options.variances else 0
         self._sums = np.zeros((kinds, *shape), np.float32)
         self._totals = np.zeros((kinds, *shape), np.float32)
-        self._scratch = np.empty(0, np.float32)
-        self._added = 0
 
     def add(self, model: JwstDataModel, pixmap: Array) -> None:
         """Add the next image.
@@ -177,14 +159,12 @@ class Coadd:
             dq=None if model.dq is None or self.flags is None else _plane(model.dq, np.uint32),
             section=used_section(model.meta.wcs, model.data.shape),
         )
-        spread = self._spread if self.options.own_kernel else self._spread_by_library
-        planes, corner = spread(frame, pixmap)
-        self._added += 1
+        planes = self._spread(frame, pixmap)
         if kinds:
             by_variance = self.options.weight_type == "ivm" and VARIANCES[kinds[0]] == "var_rnoise"
             constant = float(exposure_weight(model) or 0.0) if self.options.weight_type == "exptime" else 1.0
             inverse = 1 if by_variance else 0
-            kernels.add_variances(planes, corner, np.array(kinds), inverse, constant, self._sums, self._totals)
+            kernels.add_variances(planes, np.array(kinds), inverse, constant, self._sums, self._totals)
 
     def finish(self, scale: float) -> tuple[Array, dict[str, Array]]:
         """Return the error and the variances, which take the place of the sums: nothing can be added afterwards.
@@ -209,24 +189,8 @@ class Coadd:
         flags = _NO_BITS if model.dq is None else _plane(model.dq, np.uint32)
         return kernels.weights(_plane(model.data), flags, others, variance, np.uint32(options.unusable), np.float32(constant))
 
-    def _spread(self, frame: _Frame, pixmap: Array) -> tuple[Array, tuple[int, int]]:
-        """Add a frame to image, weight, context and flags; return its own planes and where they begin in the output."""
-        columns = kernels.spans(pixmap, frame.section, self.data.shape)
-        box, reached, reach = kernels.extent(pixmap, columns, self.data.shape)
-        planes = self._planes(box[3] - box[2], box[1] - box[0]) if frame.variances else np.empty((0, 0, 4), np.float32)
-        context, bit = _NO_BITS, np.uint32(0)
-        if self.context is not None:
-            context, bit = self.context[self._added // _BITS].view(np.uint32), np.uint32(1 << self._added % _BITS)
-        flags, bits = (_NO_BITS, _NO_BITS) if frame.dq is None else (self.flags, frame.dq)
-        kernels.spread_square(
-            pixmap, columns, reached, box, *reach, self.options.pixfrac / 2, frame.weight, frame.data, np.float32(frame.level),
-            (*frame.variances, *3 * [frame.data])[:3], len(frame.variances), bits, bit, self.data, self.weight, context, flags, planes,
-            _BANDS_PER_THREAD * threads(),
-        )  # fmt: skip
-        return planes, (box[2], box[0])
-
-    def _spread_by_library(self, frame: _Frame, pixmap: Array) -> tuple[Array, tuple[int, int]]:
-        """Do as `_spread` with one of the library's kernels; the planes are those of the whole output."""
+    def _spread(self, frame: _Frame, pixmap: Array) -> Array:
+        """Add a frame to image, weight, context and flags; return its own weight and standard deviations in the output."""
         options, shape = self.options, self.data.shape
         how = dict(zip(("xmin", "xmax", "ymin", "ymax"), frame.section, strict=True)) | {
             "exptime": 1.0,  # only scales counts, and the data are rates
@@ -246,14 +210,7 @@ class Coadd:
                 planes[..., 0], planes[..., k + 1] = one.out_wht, one.out_img
         if frame.dq is not None:
             self.flags = self._library.out_dq
-        return planes, (0, 0)
-
-    def _planes(self, rows: int, columns: int) -> Array:
-        """Return scratch space for one input, kept from input to input."""
-        needed = 4 * rows * columns
-        if self._scratch.size < needed:
-            self._scratch = np.empty(needed, np.float32)
-        return self._scratch[:needed].reshape(rows, columns, 4)
+        return planes
 
 
 def _plane(array: Array, dtype: Any = np.float32) -> Array:
