@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jwnb.kernels import jit, parallel_jit
-from jwnb.kernels.ramps import Fitted, Pixels, Ramps, poisson_variance
+from jwnb.kernels.ramps import Fitted, Pixels, Ramps, poisson_variance, read_only
 from jwnb.kernels.segments import (
     ZERO_FRAME,
     Bits,
@@ -71,12 +71,17 @@ def fit_segments(
     SegmentFits
         The pedestal is 0 where the integration has no slope; `crmag` are differences across jumps, in order.
     """
+    ramps, pixels = read_only(ramps), read_only(pixels)
     nints, _, ny, nx = ramps.data.shape
     most = np.zeros((ny, 2), np.int64)
     _count_rows(ramps, plan, bits, most)
     segments, jumps = (int(n) for n in most.max(axis=0))
-    planes = [np.zeros((nints, segments, ny, nx), np.float32) for _ in range(7)]
-    fits = SegmentFits(*planes, np.zeros((nints, ny, nx), np.float32), np.zeros((nints, jumps, ny, nx), np.float32))
+    by_segment = {name: np.zeros((nints, segments, ny, nx), np.float32) for name in SegmentFits._fields[:-2]}
+    fits = SegmentFits(
+        **by_segment,
+        pedestal=np.zeros((nints, ny, nx), np.float32),
+        crmag=np.zeros((nints, jumps, ny, nx), np.float32),
+    )
     _fit_rows(ramps, pixels, plan, bits, weights, rateints.rate, median, groups_before, fits)
     return fits
 
@@ -84,7 +89,7 @@ def fit_segments(
 @parallel_jit
 def _count_rows(ramps, plan, bits, most):
     for y in numba.prange(ramps.groupdq.shape[2]):
-        _count_row(y, ramps, plan, bits, most)
+        _count_row(np.int64(y), ramps, plan, bits, most)
 
 
 @jit
@@ -110,7 +115,7 @@ def _count_row(y, ramps, plan, bits, most):
 @parallel_jit
 def _fit_rows(ramps, pixels, plan, bits, weights, rates, median, groups_before, fits):
     for y in numba.prange(ramps.groupdq.shape[2]):
-        _fit_row(y, ramps, pixels, plan, bits, weights, rates, median, groups_before, fits)
+        _fit_row(np.int64(y), ramps, pixels, plan, bits, weights, rates, median, groups_before, fits)
 
 
 @jit

@@ -9,7 +9,7 @@ gone through twice, and the second time flags are looked at again only where a r
 are fitted a block of columns at a time, so that the compiler can use vector instructions; the others one by one.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -34,7 +34,7 @@ from jwnb.kernels.segments import (
     select_flags,
 )
 
-__all__ = ["Fitted", "Pixels", "Ramps", "fit_ramps", "poisson_variance", "usable_groups"]
+__all__ = ["Fitted", "Pixels", "Ramps", "fit_ramps", "poisson_variance", "read_only", "usable_groups"]
 
 # Variances from here on are not believed; they become 0, and so does a rate that was weighted with one.
 HUGE_VARIANCE = 1.0e6
@@ -96,8 +96,16 @@ def fit_ramps(ramps: Ramps, pixels: Pixels, *, plan: Plan, bits: Bits, weights: 
     nints, _, ny, nx = ramps.data.shape
     rate, rateints = _empty((ny, nx)), _empty((nints, ny, nx))
     median = np.empty((ny, nx))
-    _fit_rows(ramps, pixels, plan, bits, weights, rate, rateints, median)
+    _fit_rows(read_only(ramps), read_only(pixels), plan, bits, weights, rate, rateints, median)
     return rate, rateints, median
+
+
+def read_only(arrays: Any) -> Any:
+    """Return a record's arrays as read-only views: numba compiles anew for every mixture of writable and read-only ones."""
+    views = [array.view() for array in arrays]
+    for view in views:
+        view.flags.writeable = False
+    return type(arrays)(*views)
 
 
 def _empty(shape: tuple[int, ...]) -> Fitted:
@@ -109,8 +117,10 @@ def usable_groups(groupdq: NDArray[np.uint8], plan: Plan, bits: Bits) -> NDArray
     """Say of each group whether any pixel, in any integration, can use it."""
     _, ngroups, ny, _ = groupdq.shape
     usable = np.zeros((ny, ngroups), np.bool_)
-    _mark_usable(groupdq, plan, bits, usable)
-    return usable.any(axis=0)
+    flags = groupdq.view()
+    flags.flags.writeable = False
+    _mark_usable(flags, plan, bits, usable)
+    return np.asarray(usable.any(axis=0))
 
 
 @parallel_jit
@@ -151,7 +161,8 @@ _MEDIAN, _MOMENT, _WEIGHT, _RESTORED, _POISSON = range(5)
 
 @parallel_jit
 def _fit_rows(ramps, pixels, plan, bits, weights, rate, rateints, median):
-    for y in numba.prange(ramps.data.shape[2]):
+    for line in numba.prange(ramps.data.shape[2]):
+        y = np.int64(line)  # a prange counts unsigned in its threads and signed outside: each function would be compiled twice
         row = _new_row(y, pixels, plan, bits)
         _fit_row(y, ramps, plan, bits, weights, row, rateints)
         row.sums[_MEDIAN] /= ramps.data.shape[0]

@@ -28,7 +28,11 @@ from jwnb.step import Param, Reference, SkipStep, note, share, step
 __all__ = ["RampFit", "gain_scale", "ramp_fit"]
 
 _BITS = Bits(
-    *(dq.GROUP[name] for name in ("DO_NOT_USE", "SATURATED", "JUMP_DET", "PERSISTENCE", "CHARGELOSS")),
+    do_not_use=dq.GROUP["DO_NOT_USE"],
+    saturated=dq.GROUP["SATURATED"],
+    jump=dq.GROUP["JUMP_DET"],
+    persistence=dq.GROUP["PERSISTENCE"],
+    charge_loss=dq.GROUP["CHARGELOSS"],
     no_gain=dq.PIXEL["NO_GAIN_VALUE"],
 )
 
@@ -68,8 +72,8 @@ def _unevenly_sampled(ramp: JwstDataModel) -> str | None:
 def ramp_fit(
     ramp: RampModel,
     *,
-    readnoise: ReadnoiseModel = Reference("readnoise"),
-    gain: GainModel = Reference("gain"),
+    readnoise: ReadnoiseModel = Reference("readnoise", finite=True),
+    gain: GainModel = Reference("gain", finite=True),
     algorithm: Literal["OLS_C", "OLS"] = "OLS_C",
     save_opt: bool = False,
     suppress_one_group: bool = True,
@@ -143,7 +147,7 @@ def ramp_fit(
     return RampFit(_rate_model(ramp, rate, factor), _rateints_model(ramp, rateints, factor), fitopt)
 
 
-def _plain(array: NDArray[np.generic], dtype: type) -> NDArray[np.generic]:
+def _plain(array: NDArray[Any], dtype: type) -> NDArray[Any]:
     """Return the array as kernels want it; itself where it is so already."""
     return np.ascontiguousarray(array, dtype=dtype)
 

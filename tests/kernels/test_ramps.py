@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from kernels.test_segments import BITS, POWERS, plan, segments_slowly, slope_slowly
 
-from jwnb.kernels.ramps import Fitted, Pixels, Ramps, fit_ramps, poisson_variance, usable_groups
+from jwnb.kernels.ramps import Fitted, Pixels, Ramps, fit_ramps, poisson_variance, read_only, usable_groups
 from jwnb.kernels.segments import optimal_weights, power_index
 
 TIME, SHAPE = 10.0, (5, 300)  # as in `plan`; more columns than are taken at once
@@ -104,6 +104,12 @@ def test_it_does_not_write_into_its_input():
     fit_ramps(ramps, about, plan=plan(5), bits=BITS, weights=optimal_weights(5))
     for before, after in zip(copies, (*ramps, *about), strict=True):
         np.testing.assert_array_equal(before, after)
+        assert after.flags.writeable
+
+
+def test_read_only_input_is_compiled_for_once():
+    views = read_only(frames(1, 5, 0.2))
+    assert isinstance(views, Ramps) and not any(a.flags.writeable for a in views)
 
 
 def test_results_are_single_precision():
