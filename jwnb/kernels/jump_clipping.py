@@ -15,9 +15,8 @@ from jwnb.kernels.jump_pixels import (
     count_given,
     flag_difference,
     mark_spread,
-    middle_ranks,
+    middle_values,
     noise_squared,
-    select,
 )
 from jwnb.kernels.jump_screens import mark_suspects, mark_wide
 
@@ -77,7 +76,7 @@ def _clip_row(ramps, rules, sets, y, out):  # type: ignore[no-untyped-def]
     width = max(16, min(256, 262144 // ndiffs // 16 * 16))
     block, noise2 = np.empty((ndiffs, width), np.float32), np.empty(width, np.float32)
     seen, suspect = np.empty(width, np.uint8), np.empty((sets, width), np.uint8)
-    scratch, values = np.empty((2, ndiffs), np.float32), np.empty(ndiffs)
+    scratch, values = np.empty((3, ndiffs), np.float32), np.empty((2, ndiffs))
     first, numbers = _differences_of_sets(ramps, sets)
     jumps = 0
     for x0 in range(0, nx, width):
@@ -142,39 +141,59 @@ def _clip_pixel(column, first, numbers, seen, suspect, ramps, rules, y, x, out, 
         count = 0
         for k in range(first[s], first[s + 1]):
             if np.isfinite(diffs[k]):
-                values[count] = diffs[k]
+                values[0, count] = diffs[k]
                 count += 1
-        lower, upper = clip_bounds(values, count, rules.normal)
+        lower, upper = clip_bounds(values[0], count, rules.normal, values[1])
         for k in range(first[s], first[s + 1]):
-            if np.isfinite(diffs[k]) and (diffs[k] < lower or diffs[k] > upper):
+            if (diffs[k] < lower or diffs[k] > upper) and np.isfinite(diffs[k]):
                 jumps += flag_difference(out, rules, numbers[k], y, x)
                 flagged = True
     if flagged and np.uint8(seen & MAY_SPREAD):
-        mark_spread(diffs, numbers, scratch[1], noise_squared(ramps, rules, y, x), rules, y, x, out)
+        mark_spread(diffs, numbers, scratch[1:], noise_squared(ramps, rules, y, x), rules, y, x, out)
     return jumps
 
 
 @jit
-def clip_bounds(values, count, threshold):  # type: ignore[no-untyped-def]
-    """Return the bounds outside which ``values[:count]`` (reordered) are clipped; NaN where there are no values."""
+def clip_bounds(values, count, threshold, scratch):  # type: ignore[no-untyped-def]
+    """Return the bounds outside which ``values[:count]`` (reordered) are clipped; NaN where there are no values.
+
+    `scratch` is as large as `values`.
+    """
     lower = upper = np.nan
     for _ in range(ROUNDS):
         if count == 0:
             break
-        mean = values[:count].sum() / count
-        squares = 0.0
-        for k in range(count):
-            squares += (values[k] - mean) ** 2
-        reach = threshold * np.sqrt(squares / count)
-        low, high = middle_ranks(count)
-        median = (select(values, count, low) + select(values, count, high)) / 2.0
+        low, high = middle_values(values, count, scratch)
+        median = (low + high) / 2.0
+        reach = threshold * _deviation(values[:count])
         lower, upper = median - reach, median + reach
         left = 0
         for k in range(count):
-            if lower <= values[k] <= upper:
-                values[left] = values[k]
-                left += 1
+            value = values[k]
+            values[left] = value
+            left += np.int64((value >= lower) & (value <= upper))
         if left == count:
             break
         count = left
     return lower, upper
+
+
+@jit
+def _deviation(values):  # type: ignore[no-untyped-def]
+    """Return the standard deviation; four sums side by side, as one would wait for each addition."""
+    whole = values.size // 4 * 4
+    a = b = c = d = 0.0
+    for k in range(0, whole, 4):
+        a, b, c, d = a + values[k], b + values[k + 1], c + values[k + 2], d + values[k + 3]
+    for k in range(whole, values.size):
+        a += values[k]
+    mean = (a + b + c + d) / values.size
+    a = b = c = d = 0.0
+    for k in range(0, whole, 4):
+        a += (values[k] - mean) ** 2
+        b += (values[k + 1] - mean) ** 2
+        c += (values[k + 2] - mean) ** 2
+        d += (values[k + 3] - mean) ** 2
+    for k in range(whole, values.size):
+        a += (values[k] - mean) ** 2
+    return np.sqrt((a + b + c + d) / values.size)

@@ -12,8 +12,10 @@ from jwnb.kernels import jit
 
 __all__ = [
     "Found", "JumpRules", "Ramps", "copy_flags", "count_given", "differences", "flag_difference", "flag_groups_after", "mark_spread",
-    "median_of", "middle_ranks", "noise_squared", "normal_sizes", "select", "threshold_for",
+    "median_of", "middle_ranks", "middle_values", "noise_squared", "normal_sizes", "select", "threshold_for",
 ]  # fmt: skip
+
+SAMPLE = 64
 
 
 class Ramps(NamedTuple):
@@ -131,18 +133,48 @@ def threshold_for(rules, count):  # type: ignore[no-untyped-def]
 
 @jit
 def median_of(values, scratch):  # type: ignore[no-untyped-def]
-    """Return the median of what is not NaN, or NaN."""
-    count = _without_nan(values, scratch)
+    """Return the median of what is not NaN, or NaN; `scratch` is two rows of as many values."""
+    count = _without_nan(values, scratch[0])
     if count == 0:
         return np.nan
+    lower, upper = middle_values(scratch[0], count, scratch[1])
+    return (np.float64(lower) + np.float64(upper)) / 2.0
+
+
+@jit
+def middle_values(values, count, inside):  # type: ignore[no-untyped-def]
+    """Return the two middle values of ``values[:count]``, which is reordered; `inside` is as large.
+
+    Of many values only those about the middle of a sample are looked at (Floyd & Rivest 1975, Comm. ACM 18, 165).
+    """
     low, high = middle_ranks(count)
-    upper = np.float64(select(scratch, count, high))
+    if count > 4 * SAMPLE:
+        sample = np.empty(SAMPLE, values.dtype)
+        for k in range(SAMPLE):
+            sample[k] = values[k * (count // SAMPLE)]
+        _sort(sample)
+        first, last = sample[SAMPLE // 3], sample[SAMPLE - 1 - SAMPLE // 3]
+        below = kept = 0
+        for k in range(count):
+            value = values[k]
+            inside[kept] = value
+            kept += np.int64((value >= first) & (value <= last))
+            below += np.int64(value < first)
+        if below <= low and high < below + kept:
+            return _pair(inside, kept, low - below, high - below)
+    return _pair(values, count, low, high)
+
+
+@jit
+def _pair(values, count, low, high):  # type: ignore[no-untyped-def]
+    """Return the values of two neighbouring (or equal) ranks."""
+    upper = select(values, count, high)
     if low == high:
-        return upper
-    lower = scratch[0]
+        return upper, upper
+    lower = values[0]
     for k in range(1, high):  # what `select` left below the rank is not larger
-        lower = max(lower, scratch[k])
-    return (np.float64(lower) + upper) / 2.0
+        lower = max(lower, values[k])
+    return lower, upper
 
 
 @jit

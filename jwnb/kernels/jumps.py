@@ -141,7 +141,7 @@ def _find_in_row(ramps, rules, iterate, y, live, width, out):  # type: ignore[no
     ndiffs, nx = ramps.data.shape[0] * (ramps.data.shape[1] - 1), ramps.data.shape[3]
     block = np.empty((live, width), np.float32)
     noise2, seen = np.empty(width, np.float32), np.empty(width, np.uint8)
-    scratch, numbers = np.empty((2, ndiffs), np.float32), np.arange(ndiffs)
+    scratch, numbers = np.empty((3, ndiffs), np.float32), np.arange(ndiffs)
     threshold = threshold_for(rules, live) if iterate else rules.normal
     jumps = 0
     for x0 in range(0, nx, width):
@@ -192,13 +192,13 @@ def _judge_pixel(ramps, rules, iterate, seen, y, x, out, numbers, scratch):  # t
             if abs(diffs[k]) < lowest or abs(diffs[k]) > highest:
                 found += flag_difference(out, rules, k, y, x)
     else:
-        median = median_of(diffs, scratch[1])
+        median = median_of(diffs, scratch[1:])
         sigma = np.sqrt(abs(median) + noise2)
         for k in range(diffs.size):
             if sigma > 0.0 and np.isfinite(diffs[k]) and abs(diffs[k] - median) / sigma > rules.normal:
                 found += flag_difference(out, rules, k, y, x)
     if given + found > 0:
-        mark_spread(diffs, numbers, scratch[1], noise2, rules, y, x, out)
+        mark_spread(diffs, numbers, scratch[1:], noise2, rules, y, x, out)
     return given + found
 
 
@@ -247,7 +247,7 @@ def _after_in_row(ramps, rules, electrons, groups, y, out):  # type: ignore[no-u
             row = out.groupdq[i, g, y]
             for x in range(nx):
                 flagged[x] |= np.uint8(row[x] & rules.jump)
-    diffs, scratch = np.empty(nints * (ngroups - 1), np.float32), np.empty(nints * (ngroups - 1), np.float32)
+    diffs, scratch = np.empty(nints * (ngroups - 1), np.float32), np.empty((2, nints * (ngroups - 1)), np.float32)
     for x in range(nx):
         if flagged[x]:
             differences(ramps, rules, y, x, diffs)

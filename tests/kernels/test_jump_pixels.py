@@ -17,7 +17,20 @@ numbers = st.lists(st.one_of(st.integers(-5, 5).map(float), st.floats(-1e6, 1e6,
 def test_median_leaves_nan_out(values):
     array = np.array(values, np.float32)
     expected = np.nanmedian(array.astype(float)) if not np.isnan(array).all() else np.nan
-    np.testing.assert_array_equal(median_of(array, np.empty_like(array)), expected)
+    np.testing.assert_array_equal(median_of(array, np.empty((2, array.size), np.float32)), expected)
+
+
+@pytest.mark.parametrize("kind", ["normal", "equal", "rising", "two", "periodic"])
+@pytest.mark.parametrize("count", [257, 258, 1000, 4001])
+def test_median_of_many(kind, count):
+    rng = np.random.default_rng(count)
+    ranks = np.arange(count)
+    values = {
+        "normal": rng.normal(100, 5, count), "equal": np.full(count, 3.0), "rising": ranks, "two": rng.choice([1.0, 2.0], count),
+        "periodic": (ranks % (count // 64) == 0) * 1e6 + ranks,  # a sample of every so-manyth sees the large ones only
+    }[kind].astype(np.float32)  # fmt: skip
+    values[::50] = np.nan
+    assert median_of(values, np.empty((2, count), np.float32)) == np.nanmedian(values.astype(float))
 
 
 @given(st.lists(st.integers(-9, 9), min_size=1, max_size=50), st.data())
