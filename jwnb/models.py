@@ -5,6 +5,7 @@ import os
 import re
 import tempfile
 import warnings
+from collections import UserDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextvars import ContextVar
 from pathlib import Path
@@ -108,6 +109,10 @@ def _copied(model: JwstDataModel, memo: dict[int, Any]) -> JwstDataModel:
     """
     out = type(model)(validate_on_assignment=False)
     out.clone(out, model, deepcopy=True, memo=memo)
+    if isinstance(out.instance, UserDict):
+        # The tree of a model from a file is a UserDict that is a dict as well. Copying fills both, and the dict, which nobody reads,
+        # would keep the arrays of the original alive.
+        dict.clear(out.instance)  # type: ignore[arg-type]
     out._validate_on_assignment = not _later.get()
     known = out.schema["properties"]
     if added := {name: part for name, part in model.schema["properties"].items() if name not in known}:
@@ -170,6 +175,17 @@ def save(model: JwstDataModel, path: PathLike) -> Path:
         # The base name goes into FILENAME, so the temporary is a folder and not another name.
         share(model).save(os.fspath(partial))
     return path
+
+
+def check_folder(folder: PathLike) -> None:
+    """Raise `InputError` where nothing can be written to a folder (or, where it is not there yet, to the one that it will be in)."""
+    nearest_there = Path(folder).absolute()
+    while not (nearest_there.exists() or nearest_there.is_symlink()):
+        nearest_there = nearest_there.parent
+    if not nearest_there.is_dir():
+        raise InputError(f"cannot write to {folder}: {nearest_there} is a file, not a folder. Name another folder.")
+    if not os.access(nearest_there, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write to {folder}: no permission to write in {nearest_there}. Name another folder.")
 
 
 @contextlib.contextmanager
@@ -305,7 +321,7 @@ def _loaded(model_class: Any, hdus: fits.HDUList, path: Path) -> JwstDataModel:
 def _as_path(source: Any) -> Path:
     if isinstance(source, str | os.PathLike) and not isinstance(os.fspath(source), bytes):
         return Path(source)
-    raise InputError(f"a path or a data model was expected; it is a {type(source).__name__}: {str(source)[:80]!r}.")
+    raise InputError(f"a path or a data model was expected; a {type(source).__name__} was given.")
 
 
 def check_file(path: Path) -> None:

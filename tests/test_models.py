@@ -13,7 +13,7 @@ from stdatamodels.jwst.datamodels import GuiderRawModel, ImageModel, Level1bMode
 
 import jwnb
 from jwnb.errors import InputError, MissingFileError
-from jwnb.models import Exposures, product_name, share
+from jwnb.models import Exposures, let_go, product_name, share
 
 
 def write_uncal(path, kind="NRC_IMAGE"):
@@ -220,3 +220,14 @@ def test_what_was_added_to_a_models_schema_is_shared_and_saved(tmp_path):
     for written in (path, again):
         with datamodels.open(written) as read:
             assert list(read.hdrtab["SEEN"]) == [3]
+
+
+def test_a_shared_copy_lets_go_of_what_is_replaced(tmp_path):
+    import weakref
+
+    first = jwnb.open(jwnb.save(make_image(np.ones((8, 8))), tmp_path / "b_rate.fits"))
+    other = share(first)
+    array = weakref.ref(first.data)
+    other.instance["data"] = np.zeros((8, 8), np.float32)
+    let_go(first)
+    assert array() is None
