@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from stdatamodels.jwst.datamodels import CubeModel, ImageModel, RampModel
+from helpers import make_reference, set_keywords
+from stdatamodels.jwst.datamodels import CubeModel, FlatModel, GainModel, GuiderRawModel, ImageModel, MaskModel, RampModel, ReadnoiseModel
 
 import jwnb
 from jwnb.errors import InputError, MissingFileError, MissingReferenceError, ParameterError, WrongExposureError
@@ -48,9 +49,7 @@ def test_a_model_given_is_not_changed(pinned):
 
 
 def test_skip_run_options_and_keep(pinned):
-    made = jwnb.detector1(
-        pinned.uncal[0], skip=("refpix", "ipc"), options={"jump": {"rejection_threshold": 7.0}}, keep=("linearity",)
-    )
+    made = jwnb.detector1(pinned.uncal[0], skip=("refpix", "ipc"), options={"jump": {"rejection_threshold": 7.0}}, keep=("linearity",))
     lines = {e["step"]: e for e in jwnb.ledger(made.rate)}
     assert lines["refpix"]["reason"] == "left out by the caller (skip=)"
     assert made.rate.meta.cal_step.refpix == "SKIPPED"
@@ -209,3 +208,28 @@ def test_pipeline_parameter_references_switch_steps_off(pinned):
     line = next(e for e in jwnb.ledger(made.rate) if e["step"] == "refpix")
     assert line["status"] == "SKIPPED"
     assert "switched off by" in line["reason"]
+
+
+def test_guider_gives_cal():
+    """Three integrations of two groups, 800 DN/s everywhere; a flat of 2, and a pixel that the mask takes out."""
+    shape = (16, 20)
+    raw = GuiderRawModel(data=np.ones((3, 2, *shape), np.float32) * np.array([1000, 1400], np.float32)[:, None, None])
+    fgs = {"instrument.name": "FGS", "instrument.detector": "GUIDER1", "exposure.type": "FGS_ACQ1", "exposure.group_time": 0.5}
+    set_keywords(raw, shape, filename="jw00001001001_gs-acq1_2024001000000_uncal.fits", **fgs)
+    plane, flags = np.ones(shape, np.float32), np.zeros(shape, np.uint32)
+    bad = flags.copy()
+    bad[3, 4] = 1
+    references = {
+        "mask": make_reference(MaskModel, shape, "mask", dq=bad),
+        "gain": make_reference(GainModel, shape, "gain", data=2 * plane),
+        "readnoise": make_reference(ReadnoiseModel, shape, "readnoise", data=10 * plane),
+        "flat": make_reference(FlatModel, shape, "flat", data=2 * plane, err=0 * plane, dq=flags),
+    }
+    for model in references.values():
+        model.meta.instrument.name, model.meta.instrument.detector = "FGS", "GUIDER1"
+    with jwnb.references.use(references):
+        products = jwnb.guider(raw)
+    assert products.suffixes == ("cal",) and products.cal.data.shape == (3, *shape)
+    assert [(e["step"], e["status"]) for e in products.ledger] == [(name, "COMPLETE") for name in ("dq_init", "guider_cds", "flat_field")]
+    assert (products.cal.data[:, bad == 0] == 400).all() and (products.cal.dq == bad).all()
+    assert products.cal.meta.filename == "jw00001001001_gs-acq1_2024001000000_cal.fits"
