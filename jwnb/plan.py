@@ -152,6 +152,8 @@ def _applied(made: Step, model: Any, options: Mapping[str, Any]) -> Any:
 def _put_before_last(result: Any, entries: Sequence[Mapping[str, Any]]) -> None:
     """Write entries of steps left out before several exposures became one, where they belong: before the step that did."""
     for product in products_in(result):
+        for made in entries:
+            _set_status(product, made)
         *earlier, last = record.node(product)["ledger"]
         record.remember(product, "ledger", [*earlier, *map(dict, entries), last])
 
@@ -164,10 +166,15 @@ def marked(result: Any, entries: Sequence[Mapping[str, Any]], *, own: bool) -> A
         result = share(result)
     for product in products_in(result):
         for made in entries:
-            if made["keyword"] in product.schema["properties"]["meta"]["properties"]["cal_step"]["properties"]:
-                setattr(product.meta.cal_step, made["keyword"], made["status"])
+            _set_status(product, made)
             record.write(product, made)
     return result
+
+
+def _set_status(product: JwstDataModel, made: Mapping[str, Any]) -> None:
+    """Set the status keyword of a step that did not run, where the schema has one."""
+    if made["keyword"] in product.schema["properties"]["meta"]["properties"]["cal_step"]["properties"]:
+        setattr(product.meta.cal_step, made["keyword"], made["status"])
 
 
 def _why_left_out(entry: Entry, skip: Sequence[str], asked: Sequence[str], defaults: Mapping[str, Any]) -> str:

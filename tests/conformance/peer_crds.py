@@ -6,8 +6,8 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import asdf
 import pytest
 
 from jwnb.references import Entry, offline_set
@@ -15,10 +15,12 @@ from jwnb.references import Entry, offline_set
 CONTEXT = "jwst_0042.pmap"
 SERVERLESS = "https://jwst-serverless.stsci.edu"  # the client's own name for "there is no server"
 
+_OTHER_SETTINGS = (
+    "CRDS_PATH_SINGLE", "CRDS_MAPPATH", "CRDS_REFPATH", "CRDS_CFGPATH", "JWNB_OFFLINE_SET", "STPIPE_DISABLE_CRDS_STEPPARS",
+)  # fmt: skip
 
-def write_cache(
-    folder: Path, references: Path, *, instrument: str = "NIRCAM", parameters: Mapping[str, Mapping[str, object]] | None = None
-) -> Path:
+
+def write_cache(folder: Path, references: Path, *, instrument: str = "NIRCAM", parameters: Sequence[Any] = ()) -> Path:
     """Write a cache whose rules give an exposure what a pinned offline set gives.
 
     Parameters
@@ -29,8 +31,8 @@ def write_cache(
         A pinned offline set: its files are copied, its manifest becomes the rules.
     instrument : str
         The one instrument of the cache.
-    parameters : mapping, optional
-        Class of a `jwst` step, such as ``"JumpStep"``, to the options of its parameter reference.
+    parameters : sequence of steps of `jwst`
+        Each becomes a parameter reference (``pars-jumpstep``), with all its options as they are set.
     """
     for part in ("mappings/jwst", "references/jwst", "config/jwst"):
         (folder / part).mkdir(parents=True)
@@ -38,11 +40,11 @@ def write_cache(
     for entry in entries:
         if entry.file != "N/A":
             shutil.copyfile(references / entry.file, folder / "references/jwst" / entry.file)
-    for step, options in (parameters or {}).items():
-        name = f"jwst_{instrument}_pars-{step}_0001.asdf".lower()
-        tree = {"class": f"jwst.step.{step}", "name": step, "parameters": dict(options), "meta": {"reftype": f"pars-{step.lower()}"}}
-        asdf.AsdfFile(tree).write_to(folder / "references/jwst" / name)
-        entries.append(Entry(f"pars-{step.lower()}", name, {}))
+    for step in parameters:
+        reftype = step.get_config_reftype()
+        name = f"jwst_{instrument.lower()}_{reftype}_0001.asdf"
+        step.export_config(folder / "references/jwst" / name)
+        entries.append(Entry(reftype, name, {}))
     _write_rules(folder / "mappings/jwst", entries, instrument)
     _write_server(folder / "config/jwst")
     return folder
@@ -52,7 +54,14 @@ def write_cache(
 def crds_cache(folder: Path) -> Iterator[Path]:
     """Let both packages use a cache, and nothing else, in the ``with`` block."""
     with pytest.MonkeyPatch.context() as environment:
-        for name in ("CRDS_PATH_SINGLE", "CRDS_MAPPATH", "CRDS_REFPATH", "CRDS_CFGPATH", "JWNB_OFFLINE_SET", "STPIPE_DISABLE_CRDS_STEPPARS"):
+        for name in (
+            "CRDS_PATH_SINGLE",
+            "CRDS_MAPPATH",
+            "CRDS_REFPATH",
+            "CRDS_CFGPATH",
+            "JWNB_OFFLINE_SET",
+            "STPIPE_DISABLE_CRDS_STEPPARS",
+        ):
             environment.delenv(name, raising=False)
         environment.setenv("CRDS_PATH", os.fspath(folder))
         environment.setenv("CRDS_SERVER_URL", SERVERLESS)
@@ -92,7 +101,9 @@ def _write_rules(folder: Path, entries: Sequence[Entry], instrument: str) -> Non
     top = f"jwst_{instrument.lower()}_0001.imap"
     header = {"mapping": "INSTRUMENT", "instrument": instrument, "parkey": ("REFTYPE",)}
     _write_mapping(folder / top, header, f"selector = {answers!r}\n")
-    _write_mapping(folder / CONTEXT, {"mapping": "PIPELINE", "parkey": ("META.INSTRUMENT.NAME",)}, f"selector = {{{instrument!r}: {top!r}}}\n")
+    _write_mapping(
+        folder / CONTEXT, {"mapping": "PIPELINE", "parkey": ("META.INSTRUMENT.NAME",)}, f"selector = {{{instrument!r}: {top!r}}}\n"
+    )
 
 
 def _write_mapping(path: Path, header: Mapping[str, object], selector: str) -> None:
@@ -107,7 +118,8 @@ def _write_server(folder: Path) -> None:
     server = {
         "observatory": "jwst", "operational_context": CONTEXT, "latest_context": CONTEXT, "edit_context": CONTEXT, "bad_files": "",
         "bad_files_list": [], "crds_version": {"str": "13.0"}, "status": "s", "connected": False, "force_remote_mode": False,
-        "last_synced": "2024-01-01 00:00:00", "reference_url": {}, "mapping_url": {}, "mappings": [], "context_names": [CONTEXT], "sql_info": {},
+        "last_synced": "2024-01-01 00:00:00", "reference_url": {}, "mapping_url": {}, "mappings": [],
+        "context_names": [CONTEXT], "sql_info": {},
     }  # fmt: skip
     (folder / "server_config").write_text(repr(server))
     (folder / "ref_cache_subdir_mode").write_text("flat")
