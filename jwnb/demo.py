@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jwnb import sim
 from jwnb.display.figures import image_figure
-from jwnb.pipelines import detector1, image2, image3
+from jwnb.pipelines import ORDERS, detector1, image2, image3
 from jwnb.products import Products
 from jwnb.references import use
 
@@ -46,6 +46,7 @@ def _say_paths(label: str, paths: list[Path]) -> None:
 
 
 def _say_steps(pipeline: str, products: Products) -> None:
+    own = {entry.name for entry in ORDERS[pipeline]}
     print(f"{pipeline}:")
-    for entry in products.ledger:
+    for entry in (e for e in products.ledger if e["step"] in own):
         print(f"  {entry['step']:<20} {entry['status']:<9} {entry['reason']}".rstrip(), flush=True)

@@ -1,7 +1,7 @@
 """The pipelines: their order as data, and what goes in and comes out."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from jwnb.plan import Entry, make_plan, walk
 from jwnb.products import Products
 from jwnb.step import Step, collecting_log, find_step
 
-__all__ = ["PIPELINE_NAMES", "detector1", "find_pipeline", "guider", "image2", "image3", "steps_of"]
+__all__ = ["ORDERS", "PIPELINE_NAMES", "detector1", "find_pipeline", "guider", "image2", "image3", "steps_of"]
 
 Options = Mapping[str, Mapping[str, Any]] | None
 
@@ -155,6 +155,8 @@ def image2(
     if not _is_association(exposure):
         return _image2(exposure, None, "", **choices)
     asn = associations.load(exposure)  # type: ignore[arg-type]
+    for product in asn.products:
+        Exposures(product.of("science"))  # a missing file is found before the first product is made
     made = [_image2(p.of("science")[0], asn, p.name, backgrounds=p.of("background"), **choices) for p in asn.products]
     return made if len(made) > 1 else made[0]
 
@@ -184,7 +186,7 @@ def _image2(
 
 
 def image3(
-    exposures: Sequence[JwstDataModel | PathLike] | JwstDataModel | PathLike,
+    exposures: Iterable[JwstDataModel | PathLike] | JwstDataModel | PathLike,
     /,
     *,
     name: str | None = None,
@@ -197,7 +199,7 @@ def image3(
 
     Parameters
     ----------
-    exposures : sequence of models and paths, or path
+    exposures : models and paths, or one
         The cal images; or one, or a level-3 association. Paths are opened one at a time.
     name : str, optional
         Root of the product names; by default the association's product name, or the first image's root.
@@ -214,10 +216,10 @@ def image3(
     choices: dict[str, Any] = {"skip": skip, "run": run, "options": options, "keep": keep}
     if _is_association(exposures):
         asn = associations.load(exposures)  # type: ignore[arg-type]
-        made = [_image3(Exposures(p.of("science")), asn, name or p.name, **choices) for p in asn.products]
+        members = [Exposures(p.of("science")) for p in asn.products]  # a missing file is found before the first product is made
+        made = [_image3(m, asn, name or p.name, **choices) for m, p in zip(members, asn.products, strict=True)]
         return made if len(made) > 1 else made[0]
-    several = isinstance(exposures, Sequence) and not isinstance(exposures, str)
-    return _image3(Exposures(exposures if several else [exposures]), None, name, **choices)  # type: ignore[arg-type, list-item]
+    return _image3(Exposures(exposures), None, name, **choices)
 
 
 def _image3(exposures: Exposures, asn: associations.Association | None, name: str | None, **choices: Any) -> Products:
@@ -234,7 +236,7 @@ def _image3(exposures: Exposures, asn: associations.Association | None, name: st
     return Products("image3", _named(made, name or first.meta.filename), kept=kept, log=tuple(log))
 
 
-_ORDERS = {"detector1": NEAR_INFRARED, "guider": GUIDER, "image2": IMAGE2, "image3": IMAGE3}
+ORDERS = {"detector1": NEAR_INFRARED, "guider": GUIDER, "image2": IMAGE2, "image3": IMAGE3}
 _PIPELINES: dict[str, Callable[..., Any]] = {f.__name__: f for f in (detector1, guider, image2, image3)}
 PIPELINE_NAMES = tuple(_PIPELINES)
 _STARTS: dict[type, str] = {RampModel: "detector1", GuiderRawModel: "guider", ImageModel: "image2", CubeModel: "image2"}
@@ -250,7 +252,7 @@ def find_pipeline(name: str) -> Callable[..., Any]:
 def steps_of(name: str) -> list[Step]:
     """Return the steps of a pipeline that jwnb has, in order."""
     find_pipeline(name)
-    return [find_step(entry.name) for entry in _ORDERS[name] if entry.exists]
+    return [find_step(entry.name) for entry in ORDERS[name] if entry.exists]
 
 
 def _opened(pipeline: str, source: Any, wanted: type | tuple[type, ...], words: str) -> Any:
