@@ -22,6 +22,7 @@ from stdatamodels.jwst.datamodels import JwstDataModel
 
 from jwnb import models, record
 from jwnb.errors import CalibrationWarning, FrameScopeError, InputError, ParameterError, WrongExposureError
+from jwnb.exposure import check_exposure
 from jwnb.models import Exposures, share
 from jwnb.parameters import Param, ParamInfo, Reference, nearest, parameter_table
 
@@ -37,6 +38,9 @@ STEP_NAMES = (
 )  # fmt: skip
 
 RELEASE = "RELEASE"  # CAL_VCS of what is not of a numbered revision; CAL_VER says which release
+
+# Options of `jwst` that say how work is spread over processes or where it is written: without them the numbers are the same.
+_PROCESSES = frozenset({"maximum_cores", "opt_name", "int_name", "in_memory", "dark_output", "save_interpolated_flat"})
 
 log = logging.getLogger("jwnb")
 _notes: ContextVar[list[str] | None] = ContextVar("jwnb_notes", default=None)
@@ -65,6 +69,7 @@ def halo(n: int) -> Halo:
 
 
 Scope = str | Halo | Callable[[Mapping[str, Any]], Halo]
+Needs = tuple[str, ...] | Callable[[JwstDataModel, Mapping[str, Any]], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,8 @@ class Step:
     scope: Scope
     status: str | None
     exposures: Collection[str] | Callable[[JwstDataModel], str | None] | None
-    needs: tuple[str, ...]
+    needs: Needs
+    any_shape: tuple[str, ...]
     takes: tuple[type, ...]
     many: bool
     gives_model: bool
@@ -115,10 +121,10 @@ class Step:
             return None
         return f"it is for {', '.join(sorted(self.exposures))}, and this is {kind} of {instrument}"
 
-    def missing(self, model: JwstDataModel) -> list[str]:
-        """Return the FITS keywords that the step needs and the model lacks."""
-        flat = (a for a in self.needs if _attribute(model, a) is None)
-        return [models.keyword_of(model, a) for a in flat]
+    def missing(self, model: JwstDataModel, options: Mapping[str, Any]) -> list[str]:
+        """Return the FITS keywords that the step, called with these options, needs and the model lacks."""
+        needs = self.needs(model, options) if callable(self.needs) else self.needs
+        return [models.keyword_of(model, a) for a in needs if _attribute(model, a) is None]
 
 
 STEPS: dict[str, Step] = {}
@@ -130,7 +136,8 @@ def step(
     scope: Scope,
     status: str | None = None,
     exposures: Collection[str] | Callable[[JwstDataModel], str | None] | None = None,
-    needs: tuple[str, ...] = (),
+    needs: Needs = (),
+    any_shape: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a calibration step of a function.
 
@@ -144,8 +151,11 @@ def step(
         The attribute of ``meta.cal_step`` to set.
     exposures : collection or function, optional
         The EXP_TYPEs or instruments that the step is for, or a function of the model that says why it is not.
-    needs : tuple of str
-        Metadata that must be there, e.g. ``"meta.exposure.group_time"``.
+    needs : tuple of str, or function
+        Metadata that must be there, e.g. ``"meta.exposure.group_time"``; a function of the model and the options given where it
+        depends on these.
+    any_shape : tuple of str
+        Arrays that may not fit the counts: the step does not look at them, or begins them anew.
 
     Returns
     -------
@@ -165,7 +175,7 @@ def step(
         parameters = parameter_table(body)
         gives = hints.get("return")
         made = Step(
-            name, call, body, scope, status, exposures, needs, takes, many,
+            name, call, body, scope, status, exposures, needs, any_shape, takes, many,
             bool(_model_classes(gives)[0]), parameters,
         )  # fmt: skip
         STEPS[name] = made
@@ -267,12 +277,13 @@ def _run(made: Step, source: Any, given: dict[str, Any]) -> Any:
     _check_names(made, given)
     model = _opened(made, source)
     exposure = model[0] if made.many else model
-    _check_input(made, exposure)
+    _check_input(made, exposure, given)
     values, sources = _effective(made, exposure, given)
     started = time.perf_counter()
     resolved = _resolved(made, exposure, given)
     status, reason = "COMPLETE", ""
     with _collecting_notes() as notes, models.validating_later():
+        _say_what_is_not_had(made, exposure)
         try:
             result = made.body(model, **values, **_opened_references(made, resolved, exposure))
         except (SkipStep, FailStep) as stop:
@@ -332,7 +343,7 @@ def _opened(made: Step, source: Any) -> Any:
     return models.open(source) if isinstance(source, str | os.PathLike | JwstDataModel) else source
 
 
-def _check_input(made: Step, model: Any) -> None:
+def _check_input(made: Step, model: Any, given: Mapping[str, Any]) -> None:
     if not isinstance(model, made.takes):
         expected = " or ".join(c.__name__ for c in made.takes)
         name = getattr(getattr(model, "meta", None), "filename", None)
@@ -340,11 +351,12 @@ def _check_input(made: Step, model: Any) -> None:
         raise WrongExposureError(f"{made.name} takes a {expected} (or its path); it was given a {what}.")
     if (why := made.why_not(model)) is not None:
         raise WrongExposureError(f"{made.name} is not for {model.meta.filename or 'this exposure'}: {why}.")
-    if missing := made.missing(model):
+    if missing := made.missing(model, given):
         raise InputError(
             f"{made.name} needs the keyword{'s' * (len(missing) > 1)} {', '.join(missing)}, missing in "
             f"{model.meta.filename or 'the model'}. Set it on the model (model.meta…) or in the file's header."
         )
+    check_exposure(model, any_shape=made.any_shape)
     if made.scope == "frame" and "cutout" in record.node(model):
         raise FrameScopeError(
             f"{made.name} needs the whole exposure and this is a cutout. Run it on the whole and cut afterwards, "
@@ -361,9 +373,7 @@ def _check_names(made: Step, given: Mapping[str, Any]) -> None:
 
 def _effective(made: Step, exposure: JwstDataModel, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the value of each option and where it came from: default < parameter reference or file < caller."""
-    from jwnb.references.parameters import step_parameters
-
-    found = _later_wins(step_parameters(exposure, made.name), _from_pipeline.get().get(made.name, {}))
+    found = _given(made, exposure)
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for option in made.options:
@@ -377,6 +387,23 @@ def _effective(made: Step, exposure: JwstDataModel, given: Mapping[str, Any]) ->
         values[option.name] = option.check(value, where=made.name if source == "caller" else f"{made.name} ({source})")
         sources[option.name] = source
     return values, sources
+
+
+def _say_what_is_not_had(made: Step, exposure: JwstDataModel) -> None:
+    """Note the options that a parameter reference or file sets and the step does not have: nothing is left out in silence."""
+    known = {option.name for option in made.options} | {"skip"}
+    for name, given in _given(made, exposure).items():
+        if name not in known:
+            note(
+                f"{name}={given.value!r} of {given.source} is not an option of {made.name} here and has no effect",
+                degraded=name not in _PROCESSES,
+            )
+
+
+def _given(made: Step, exposure: JwstDataModel) -> dict[str, Any]:
+    from jwnb.references.parameters import step_parameters
+
+    return _later_wins(step_parameters(exposure, made.name), _from_pipeline.get().get(made.name, {}))
 
 
 def _later_wins(own: Mapping[str, Any], from_pipeline: Mapping[str, Any]) -> dict[str, Any]:
@@ -394,7 +421,7 @@ def _resolved(made: Step, exposure: JwstDataModel, given: Mapping[str, Any]) -> 
 
 
 def _opened_references(made: Step, resolved: Mapping[str, Any], exposure: JwstDataModel) -> dict[str, Any]:
-    from jwnb.references.opening import lazy_reference, open_reference
+    from jwnb.references.opening import lazy_reference, open_reference, require_finite
 
     opened: dict[str, Any] = {}
     for parameter in made.references:
@@ -404,6 +431,8 @@ def _opened_references(made: Step, resolved: Mapping[str, Any], exposure: JwstDa
         if answer.applicable:
             opener = lazy_reference if marker.lazy else functools.partial(open_reference, whole=marker.whole)
             opened[parameter.name] = opener(answer, _model_classes(parameter.type)[0], exposure)
+            if marker.finite:
+                require_finite(opened[parameter.name].data, marker.reftype)
         elif marker.optional:
             opened[parameter.name] = None
         else:
@@ -427,6 +456,11 @@ def _collecting_notes() -> Iterator[list[str]]:
         yield notes
     finally:
         _notes.reset(token)
+
+
+def classes_of(parameter: ParamInfo) -> tuple[type, ...]:
+    """Return the model classes that a parameter for a reference takes."""
+    return _model_classes(parameter.type)[0]
 
 
 def _model_classes(hint: Any) -> tuple[tuple[type, ...], bool]:

@@ -274,3 +274,11 @@ def test_notes_of_threads_do_not_mix(ramp):
 def test_an_unknown_step_gets_the_nearest_name():
     with pytest.raises(ParameterError, match="Did you mean 'linearity'"):
         describe("linearty")
+
+
+def test_an_option_of_a_parameter_reference_that_is_not_had_is_said(scale, ramp, gain):
+    with jwnb.references.use(parameters={"scale": {"snowballs": True, "maximum_cores": "all"}}):
+        with pytest.warns(CalibrationWarning, match="snowballs=True of .* is not an option of scale here"):
+            out = scale(ramp, reference=gain)
+    notes = jwnb.ledger(out)[-1]["notes"]
+    assert any("maximum_cores='all'" in n for n in notes)

@@ -1,5 +1,6 @@
 """How models and products show themselves: notebook cards and figures."""
 
+import io
 from typing import Any
 
 __all__ = ["register"]
@@ -22,5 +23,13 @@ def register(shell: Any) -> None:
 
         printer.text("…" if cycle else model_text(model))
 
-    shell.display_formatter.formatters["text/html"].for_type_by_name("stdatamodels.model_base", "DataModel", card)
-    shell.display_formatter.formatters["text/plain"].for_type_by_name("stdatamodels.model_base", "DataModel", text)
+    def picture(figure: Any) -> bytes:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=90)
+        return buffer.getvalue()
+
+    formatters = shell.display_formatter.formatters
+    formatters["text/html"].for_type_by_name("stdatamodels.model_base", "DataModel", card)
+    formatters["text/plain"].for_type_by_name("stdatamodels.model_base", "DataModel", text)
+    # Figures that are not made through pyplot show as pictures only once its inline backend is set up; ours always should.
+    formatters["image/png"].for_type_by_name("matplotlib.figure", "Figure", picture)

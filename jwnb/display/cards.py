@@ -123,7 +123,7 @@ def _thumbnail(model: Any) -> str:
 
 def _figure(name: str, model: Any) -> str:
     picture = _thumbnail(model)
-    return f'<div style="max-width:220px">{picture}<div class="jwnb-soft">{_escape(name)}</div></div>' if picture else ""
+    return f'<div class="jwnb-picture">{picture}<div class="jwnb-soft">{_escape(name)}</div></div>' if picture else ""
 
 
 def _steps(model: Any) -> list[tuple[str, str, str, str]]:

@@ -111,3 +111,15 @@ def test_ipython_shows_models_as_cards(image):
         InteractiveShell.clear_instance()
     assert "jwnb-card" in bundle["text/html"]
     assert "jump" in bundle["text/plain"]
+
+
+def test_ipython_shows_figures_without_pyplot(image):
+    from matplotlib.figure import Figure
+
+    shell = InteractiveShell.instance()
+    try:
+        register(shell)
+        bundle, _ = shell.display_formatter.format(Figure(figsize=(1, 1)))
+    finally:
+        InteractiveShell.clear_instance()
+    assert "image/png" in bundle
