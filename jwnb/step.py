@@ -323,14 +323,19 @@ def products_in(result: Any) -> Iterator[JwstDataModel]:
 
 def _write_down(made: Step, product: JwstDataModel, written: Mapping[str, Any], resolved: Mapping[str, Any]) -> None:
     """Set status and reference names; what is written fits the schema, so it goes past validation, which is slow."""
+    from jwnb.references.crds_client import client_version
+
     product._validate_on_assignment = True
     meta = product.instance["meta"]
+    meta |= {"calibration_software_version": written["software"], "calibration_software_revision": RELEASE}
     if made.status is not None:
         meta.setdefault("cal_step", {})[made.status] = written["status"]
     for reftype, reference in resolved.items():
         meta.setdefault("ref_file", {}).setdefault(reftype, {})["name"] = reference.name
         if reference.context is not None:
             meta["ref_file"].setdefault("crds", {})["context_used"] = reference.context
+        if reference.source == "CRDS":
+            meta["ref_file"].setdefault("crds", {})["sw_version"] = client_version()
     record.write(product, written)
 
 
