@@ -1,6 +1,7 @@
 """The main job on practice data: raw ramps of a dithered NIRCam field to one drizzled image, every step named."""
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from jwnb import sim
@@ -19,7 +20,7 @@ def demo(folder: Path, *, seed: int = 1) -> int:
     practice = sim.imaging(folder / "practice", seed=seed)
     _say_paths("  raw", practice.uncal)
     with use(offline=practice.references):
-        calibrated = []
+        calibrated: list[Path] = []
         for path in practice.uncal:
             stage1 = detector1(path)
             stage2 = image2(stage1.rate)
@@ -40,7 +41,7 @@ def demo(folder: Path, *, seed: int = 1) -> int:
     return 0
 
 
-def _say_paths(label: str, paths: list[Path]) -> None:
+def _say_paths(label: str, paths: Iterable[Path]) -> None:
     for path in paths:
         print(f"{label:<13}{path}", flush=True)
 

@@ -73,9 +73,10 @@ def _move(out: JwstDataModel, x0: int, y0: int, nx: int, ny: int) -> None:
         if (reference := getattr(out.meta.wcsinfo, axis)) is not None:
             setattr(out.meta.wcsinfo, axis, reference - shift)
     if out.meta.hasattr("wcs") and out.meta.wcs is not None:
-        from jwnb.wcs.frames import shifted
+        from jwnb.wcs.frames import footprint, polygon, shifted
 
         out.meta.wcs = shifted(out.meta.wcs, x0, y0, (ny, nx))
+        out.meta.wcsinfo.s_region = polygon(footprint(out.meta.wcs))
 
 
 class Runner:

@@ -117,3 +117,29 @@ def test_a_reach_that_depends_on_an_option(ramp, steps):
     whole = wide(ramp, n=4)
     piece = jwnb.Runner(ramp, ("wide",), options={"wide": {"n": 4}})(y=(3, 7))
     np.testing.assert_array_equal(piece.data, whole.data[..., 3:7, :])
+
+
+def test_the_sky_moves_with_a_cutout(stage2):
+    cal = stage2.cal
+    piece = jwnb.cutout(cal, x=(40, 90), y=(25, 100))
+    np.testing.assert_allclose(piece.meta.wcs(3.0, 7.0), cal.meta.wcs(43.0, 32.0), rtol=0, atol=1e-11)
+    back = piece.meta.wcs.invert(*cal.meta.wcs(43.0, 32.0))
+    np.testing.assert_allclose(back, (3.0, 7.0), atol=2e-3)  # the distortion's own inverse is a fit
+    assert np.isnan(piece.meta.wcs(-2.0, 7.0)).all()
+    assert piece.meta.wcsinfo.s_region != cal.meta.wcsinfo.s_region
+    assert cal.meta.wcs(0.0, 0.0)[0] == pytest.approx(cal.meta.wcs.forward_transform(0.0, 0.0)[0])
+
+
+@pytest.mark.parametrize(("x", "y"), [((0, 50), (0, 40)), ((31, 97), (60, 61)), ((120, 160), (110, 160))])
+def test_a_linearised_ramp_cut_first_or_after_gives_the_same_pixels(pinned, stage1, stage2, x, y):
+    linear = jwnb.detector1(pinned.uncal[0], keep=("linearity",)).kept["linearity"]
+    piece = jwnb.Runner(linear, ("dark_current", "jump", "ramp_fit"))(x=x, y=y)
+    rows, columns = slice(*y), slice(*x)
+    for name in ("data", "err", "dq", "var_poisson", "var_rnoise"):
+        np.testing.assert_array_equal(getattr(piece.rate, name), getattr(stage1.rate, name)[rows, columns])
+        np.testing.assert_array_equal(getattr(piece.rateints, name), getattr(stage1.rateints, name)[:, rows, columns])
+    cal = jwnb.photom(jwnb.flat_field(jwnb.assign_wcs(piece.rate)))
+    for name in ("data", "err", "dq", "var_poisson", "var_rnoise", "var_flat", "area"):
+        np.testing.assert_array_equal(getattr(cal, name), getattr(stage2.cal, name)[rows, columns])
+    here, whole = np.array(cal.meta.wcs(5.0, 0.0)), np.array(stage2.cal.meta.wcs(x[0] + 5.0, y[0] + 0.0))
+    np.testing.assert_allclose(here, whole, rtol=0, atol=1e-11)

@@ -61,7 +61,7 @@ def _undo_whole_groups(ramps: Ramps, rules: JumpRules, out: Found) -> None:
 
 
 @parallel_jit
-def _clip_rows(data, groupdq, gain, readnoise, usable, rules, across, flags, spread, jumps):  # type: ignore[no-untyped-def]
+def _clip_rows(data, groupdq, gain, readnoise, usable, rules, across, flags, spread, jumps):
     sets = data.shape[1] - 1 if across else 1
     for y in numba.prange(data.shape[2]):  # arrays one by one: see jumps.py
         ramps, out = Ramps(data, groupdq, gain, readnoise, usable), Found(flags, spread, jumps)
@@ -69,7 +69,7 @@ def _clip_rows(data, groupdq, gain, readnoise, usable, rules, across, flags, spr
 
 
 @jit
-def _clip_row(ramps, rules, sets, y, out):  # type: ignore[no-untyped-def]
+def _clip_row(ramps, rules, sets, y, out):
     """Write one row of `out`."""
     ndiffs, nx = ramps.data.shape[0] * (ramps.data.shape[1] - 1), ramps.data.shape[3]
     # Wide enough to read memory in pieces of some size, and the differences of a block of columns stay in a cache.
@@ -97,7 +97,7 @@ def _clip_row(ramps, rules, sets, y, out):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _differences_of_sets(ramps, sets):  # type: ignore[no-untyped-def]
+def _differences_of_sets(ramps, sets):
     """Return where each set begins among the differences that are not bad as a whole, and which these are, set after set."""
     per = ramps.data.shape[1] - 1
     first, numbers = np.zeros(sets + 1, np.int64), np.empty(ramps.data.shape[0] * per, np.int64)
@@ -112,7 +112,7 @@ def _differences_of_sets(ramps, sets):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _load_block(ramps, rules, numbers, y, x0, block):  # type: ignore[no-untyped-def]
+def _load_block(ramps, rules, numbers, y, x0, block):
     """Write the differences with these numbers for a block of columns, in electrons, NaN where bad."""
     bad, missing = np.uint8(rules.do_not_use | rules.saturated), np.float32(np.nan)
     columns = slice(x0, x0 + block.shape[1])
@@ -129,7 +129,7 @@ def _load_block(ramps, rules, numbers, y, x0, block):  # type: ignore[no-untyped
 
 
 @jit
-def _clip_pixel(column, first, numbers, seen, suspect, ramps, rules, y, x, out, scratch, values):  # type: ignore[no-untyped-def]
+def _clip_pixel(column, first, numbers, seen, suspect, ramps, rules, y, x, out, scratch, values):
     """Flag the jumps of one pixel in its suspect sets; return how many of its groups then have the flag."""
     diffs = scratch[0, : column.size]
     diffs[:] = column
@@ -154,7 +154,7 @@ def _clip_pixel(column, first, numbers, seen, suspect, ramps, rules, y, x, out, 
 
 
 @jit
-def clip_bounds(values, count, threshold, scratch):  # type: ignore[no-untyped-def]
+def clip_bounds(values, count, threshold, scratch):
     """Return the bounds outside which ``values[:count]`` (reordered) are clipped; NaN where there are no values.
 
     `scratch` is as large as `values`.
@@ -179,7 +179,7 @@ def clip_bounds(values, count, threshold, scratch):  # type: ignore[no-untyped-d
 
 
 @jit
-def _deviation(values):  # type: ignore[no-untyped-def]
+def _deviation(values):
     """Return the standard deviation; four sums side by side, as one would wait for each addition."""
     whole = values.size // 4 * 4
     a = b = c = d = 0.0

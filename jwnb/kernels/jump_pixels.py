@@ -76,7 +76,7 @@ class Found(NamedTuple):
 
 
 @jit
-def copy_flags(ramps, rules, y, x0, out, seen):  # type: ignore[no-untyped-def]
+def copy_flags(ramps, rules, y, x0, out, seen):
     """Copy the flags of ``seen.size`` columns, without jumps in bad groups; `seen` gets those of bad groups and jumps."""
     bad = np.uint8(rules.do_not_use | rules.saturated)
     keep, jump = np.uint8(~rules.jump), np.uint8(rules.jump)
@@ -93,7 +93,7 @@ def copy_flags(ramps, rules, y, x0, out, seen):  # type: ignore[no-untyped-def]
 
 
 @jit
-def differences(ramps, rules, y, x, diffs):  # type: ignore[no-untyped-def]
+def differences(ramps, rules, y, x, diffs):
     """Write the differences of neighbouring groups of one pixel, in electrons, integration after integration."""
     bad = np.uint8(rules.do_not_use | rules.saturated)
     factor, missing = ramps.gain[y, x], np.float32(np.nan)
@@ -111,20 +111,20 @@ def differences(ramps, rules, y, x, diffs):  # type: ignore[no-untyped-def]
 
 
 @jit
-def noise_squared(ramps, rules, y, x):  # type: ignore[no-untyped-def]
+def noise_squared(ramps, rules, y, x):
     """Return the variance of a difference from read noise, in electrons² (the reference is that of a difference)."""
     noise = ramps.readnoise[y, x] * ramps.gain[y, x]
     return np.float64(noise * noise) / rules.nframes
 
 
 @jit
-def middle_ranks(count):  # type: ignore[no-untyped-def]
+def middle_ranks(count):
     """Return the ranks of the two values that the median of `count` is the mean of."""
     return (count - 1) // 2, count // 2
 
 
 @jit
-def threshold_for(rules, count):  # type: ignore[no-untyped-def]
+def threshold_for(rules, count):
     """Return the threshold for a pixel with so many usable differences."""
     if count >= 4:
         return rules.normal
@@ -132,7 +132,7 @@ def threshold_for(rules, count):  # type: ignore[no-untyped-def]
 
 
 @jit
-def median_of(values, scratch):  # type: ignore[no-untyped-def]
+def median_of(values, scratch):
     """Return the median of what is not NaN, or NaN; `scratch` is two rows of as many values."""
     count = _without_nan(values, scratch[0])
     if count == 0:
@@ -142,7 +142,7 @@ def median_of(values, scratch):  # type: ignore[no-untyped-def]
 
 
 @jit
-def middle_values(values, count, inside):  # type: ignore[no-untyped-def]
+def middle_values(values, count, inside):
     """Return the two middle values of ``values[:count]``, which is reordered; `inside` is as large.
 
     Of many values only those about the middle of a sample are looked at (Floyd & Rivest 1975, Comm. ACM 18, 165).
@@ -166,7 +166,7 @@ def middle_values(values, count, inside):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _pair(values, count, low, high):  # type: ignore[no-untyped-def]
+def _pair(values, count, low, high):
     """Return the values of two neighbouring (or equal) ranks."""
     upper = select(values, count, high)
     if low == high:
@@ -178,7 +178,7 @@ def _pair(values, count, low, high):  # type: ignore[no-untyped-def]
 
 
 @jit
-def select(values, count, rank):  # type: ignore[no-untyped-def]
+def select(values, count, rank):
     """Return the value of that rank in ``values[:count]``, which is partitioned about it (Hoare 1961, Comm. ACM 4, 321)."""
     first, last = 0, count - 1
     while first < last:
@@ -203,7 +203,7 @@ def select(values, count, rank):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _without_nan(values, scratch):  # type: ignore[no-untyped-def]
+def _without_nan(values, scratch):
     count = 0
     for k in range(values.size):
         if values[k] == values[k]:
@@ -213,7 +213,7 @@ def _without_nan(values, scratch):  # type: ignore[no-untyped-def]
 
 
 @jit
-def normal_sizes(diffs, scratch, noise2, rules):  # type: ignore[no-untyped-def]
+def normal_sizes(diffs, scratch, noise2, rules):
     """Return the range of sizes that are no jumps, taking the worst away and judging the rest again until none is left.
 
     As the ratio to the noise grows away from the median, the worst is always at an end of the sorted sizes; equal ones go together.
@@ -249,12 +249,12 @@ def normal_sizes(diffs, scratch, noise2, rules):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _ratio(size, median, sigma):  # type: ignore[no-untyped-def]
+def _ratio(size, median, sigma):
     return np.float64(np.float32(abs(size - median))) / sigma
 
 
 @jit
-def _sort(values):  # type: ignore[no-untyped-def]
+def _sort(values):
     """Sort in place (Shell 1959, Comm. ACM 2, 30; each gap 5/11 of the last); most often there are about ten values."""
     gap = max(values.size // 2, 1)
     while gap > 0:
@@ -268,7 +268,7 @@ def _sort(values):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _median_without_largest(sizes):  # type: ignore[no-untyped-def]
+def _median_without_largest(sizes):
     """Return the median of sorted sizes: of 4 and more without the largest (all that equal it), of 2 the smaller."""
     count = sizes.size
     if count == 2:
@@ -284,7 +284,7 @@ def _median_without_largest(sizes):  # type: ignore[no-untyped-def]
 
 
 @jit
-def flag_difference(out, rules, k, y, x):  # type: ignore[no-untyped-def]
+def flag_difference(out, rules, k, y, x):
     """Flag the group at the end of difference `k` of a pixel; return 1, or 0 where it had the flag."""
     per = out.groupdq.shape[1] - 1
     i, g = k // per, k % per + 1
@@ -295,7 +295,7 @@ def flag_difference(out, rules, k, y, x):  # type: ignore[no-untyped-def]
 
 
 @jit
-def mark_spread(diffs, numbers, scratch, noise2, rules, y, x, out):  # type: ignore[no-untyped-def]
+def mark_spread(diffs, numbers, scratch, noise2, rules, y, x, out):
     """Mark the flagged groups of a pixel whose jump is of the size that flags the neighbours.
 
     ``numbers`` says which difference each of `diffs` is. The ratio is to the median of all, jumps too.
@@ -313,7 +313,7 @@ def mark_spread(diffs, numbers, scratch, noise2, rules, y, x, out):  # type: ign
 
 
 @jit
-def count_given(ramps, rules, y, x):  # type: ignore[no-untyped-def]
+def count_given(ramps, rules, y, x):
     """Return how many groups of a pixel are given with a jump, bad ones too."""
     count = 0
     for i in range(ramps.groupdq.shape[0]):
@@ -324,7 +324,7 @@ def count_given(ramps, rules, y, x):  # type: ignore[no-untyped-def]
 
 
 @jit
-def flag_groups_after(diffs, median, rules, electrons, groups, y, x, out):  # type: ignore[no-untyped-def]
+def flag_groups_after(diffs, median, rules, electrons, groups, y, x, out):
     """Flag the groups of a pixel after its large jumps; what is flagged so does not count as a jump."""
     nints, ngroups = out.groupdq.shape[:2]
     bad = np.uint8(rules.do_not_use | rules.saturated)

@@ -16,7 +16,7 @@ __all__ = ["mark_suspects", "mark_wide"]
 
 
 @jit
-def mark_suspects(block, noise2, threshold, clips, flag, seen):  # type: ignore[no-untyped-def]
+def mark_suspects(block, noise2, threshold, clips, flag, seen):
     """Set `flag` in `seen` (n,) where a difference may be more than `threshold` times its noise from the median, or is NaN.
 
     `noise2` (n,) is the variance from read noise. With `clips` the median is that of sizes when jumps are looked for one by one: of
@@ -46,7 +46,7 @@ def mark_suspects(block, noise2, threshold, clips, flag, seen):  # type: ignore[
 
 
 @jit
-def mark_wide(block, threshold, suspect):  # type: ignore[no-untyped-def]
+def mark_wide(block, threshold, suspect):
     """Set `suspect` (n,) to 1 where a difference may be more than `threshold` standard deviations from the median, or is NaN."""
     count, n = block.shape
     suspect[:] = np.uint8(0)
@@ -73,7 +73,7 @@ def mark_wide(block, threshold, suspect):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _extremes(block):  # type: ignore[no-untyped-def]
+def _extremes(block):
     """Return the largest and the smallest difference of each column, and the sum (NaN or infinite where one is)."""
     largest, smallest, total = block[0].copy(), block[0].copy(), block[0].copy()
     for k in range(1, block.shape[0]):
@@ -87,7 +87,7 @@ def _extremes(block):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _count_outside(block, upper, lower):  # type: ignore[no-untyped-def]
+def _count_outside(block, upper, lower):
     """Return how many differences of each column are less than `upper`, and how many are not more than `lower`."""
     one, none = np.float32(1.0), np.float32(0.0)
     below, above = np.zeros(upper.size, np.float32), np.zeros(upper.size, np.float32)
@@ -100,7 +100,7 @@ def _count_outside(block, upper, lower):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _clear_medians(largest, smallest, noise2, threshold, upper, lower):  # type: ignore[no-untyped-def]
+def _clear_medians(largest, smallest, noise2, threshold, upper, lower):
     """Solve for the medians between which neither the largest nor the smallest difference is a jump.
 
     ``largest - m = t sqrt(max(m, 0) + r)`` is linear for negative m, else a quadratic in m; likewise below.

@@ -123,7 +123,7 @@ def flag_after_jumps(found: Found, ramps: Ramps, rules: JumpRules, *, electrons:
 
 
 @parallel_jit
-def _find_rows(data, groupdq, gain, readnoise, usable, rules, iterate, flags, spread, jumps):  # type: ignore[no-untyped-def]
+def _find_rows(data, groupdq, gain, readnoise, usable, rules, iterate, flags, spread, jumps):
     live = 0
     for i in range(usable.shape[0]):
         for g in range(1, usable.shape[1]):
@@ -136,7 +136,7 @@ def _find_rows(data, groupdq, gain, readnoise, usable, rules, iterate, flags, sp
 
 
 @jit
-def _find_in_row(ramps, rules, iterate, y, live, width, out):  # type: ignore[no-untyped-def]
+def _find_in_row(ramps, rules, iterate, y, live, width, out):
     """Write one row of `out`."""
     ndiffs, nx = ramps.data.shape[0] * (ramps.data.shape[1] - 1), ramps.data.shape[3]
     block = np.empty((live, width), np.float32)
@@ -156,7 +156,7 @@ def _find_in_row(ramps, rules, iterate, y, live, width, out):  # type: ignore[no
 
 
 @jit
-def _load_block(ramps, rules, y, x0, sizes, block, noise2):  # type: ignore[no-untyped-def]
+def _load_block(ramps, rules, y, x0, sizes, block, noise2):
     """Write the differences (or their sizes) of groups that are not bad as a whole, and their read noise squared, in electrons."""
     n = block.shape[1]
     factor, noise = ramps.gain[y, x0 : x0 + n], ramps.readnoise[y, x0 : x0 + n]
@@ -179,7 +179,7 @@ def _load_block(ramps, rules, y, x0, sizes, block, noise2):  # type: ignore[no-u
 
 
 @jit
-def _judge_pixel(ramps, rules, iterate, seen, y, x, out, numbers, scratch):  # type: ignore[no-untyped-def]
+def _judge_pixel(ramps, rules, iterate, seen, y, x, out, numbers, scratch):
     """Flag the jumps of one pixel; return how many of its groups then have the flag."""
     diffs = scratch[0]
     differences(ramps, rules, y, x, diffs)
@@ -203,7 +203,7 @@ def _judge_pixel(ramps, rules, iterate, seen, y, x, out, numbers, scratch):  # t
 
 
 @parallel_jit
-def _spread_rows(flags, spread, rules):  # type: ignore[no-untyped-def]
+def _spread_rows(flags, spread, rules):
     nints, ngroups, ny, _ = flags.shape
     for y in numba.prange(ny):  # each writes its own row only, and reads what no one writes
         for i in range(nints):
@@ -217,7 +217,7 @@ def _spread_rows(flags, spread, rules):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _flag_beside(row, marks, rules, reach):  # type: ignore[no-untyped-def]
+def _flag_beside(row, marks, rules, reach):
     """Flag in `row` what is up to `reach` columns from the marked ones."""
     barred = np.uint8(rules.do_not_use | rules.saturated)
     words = marks.view(np.uint64)
@@ -232,14 +232,14 @@ def _flag_beside(row, marks, rules, reach):  # type: ignore[no-untyped-def]
 
 
 @parallel_jit
-def _after_rows(data, groupdq, gain, readnoise, usable, rules, electrons, groups, flags, spread, jumps):  # type: ignore[no-untyped-def]
+def _after_rows(data, groupdq, gain, readnoise, usable, rules, electrons, groups, flags, spread, jumps):
     for y in numba.prange(data.shape[2]):
         ramps, out = Ramps(data, groupdq, gain, readnoise, usable), Found(flags, spread, jumps)
         _after_in_row(ramps, rules, electrons, groups, y, out)
 
 
 @jit
-def _after_in_row(ramps, rules, electrons, groups, y, out):  # type: ignore[no-untyped-def]
+def _after_in_row(ramps, rules, electrons, groups, y, out):
     nints, ngroups, _, nx = out.groupdq.shape
     flagged = np.zeros(nx, np.uint8)
     for i in range(nints):

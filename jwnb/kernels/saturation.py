@@ -97,8 +97,8 @@ def flag_ramps(
     if bias is None:
         bias = np.zeros(thresholds.shape, dtype=np.float32)
     out = groupdq.copy(order="C") if irs2 else np.empty(groupdq.shape, dtype=np.uint8)
-    data, groupdq, bias = (np.ascontiguousarray(array) for array in (data, groupdq, bias))
-    _flag_ramps(data, groupdq, thresholds, checked, bias, rows, int(grow), int(nframes), irs2, out)
+    whole = np.ascontiguousarray
+    _flag_ramps(whole(data), whole(groupdq), thresholds, checked, whole(bias), rows, int(grow), int(nframes), irs2, out)
     return out
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import erfa  # type: ignore[import-untyped]
+import erfa
 import numpy as np
 from numpy.typing import NDArray
 from stdatamodels.jwst.datamodels import Level1bModel

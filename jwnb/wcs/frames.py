@@ -6,6 +6,7 @@ The names of frames and transforms are those of today's products, so that any to
 from dataclasses import dataclass
 from typing import Any
 
+import gwcs
 import numpy as np
 import numpy.typing as npt
 from astropy import coordinates, units
@@ -163,6 +164,35 @@ def subarray_shift(model: JwstDataModel) -> "Model | None":
 def image_box(shape: tuple[int, ...]) -> Box:
     """Return the bounding box ((x0, x1), (y0, y1)) to the outer edges of an image whose last axes are y and x."""
     return (-0.5, shape[-1] - 0.5), (-0.5, shape[-2] - 0.5)
+
+
+def shifted(wcs: Any, x0: int, y0: int, shape: tuple[int, int]) -> gwcs.WCS:
+    """Return the WCS of a piece of an image: the pixels keep the sky positions that they had.
+
+    Parameters
+    ----------
+    wcs : gwcs.WCS
+        Of the whole image; it is not changed.
+    x0, y0 : int
+        Column and row of the whole at which the piece begins.
+    shape : (int, int)
+        Rows and columns of the piece.
+    """
+    first, *rest = wcs.pipeline
+    moved = (Shift(float(x0)) & Shift(float(y0))) | first.transform
+    # The box of the whole belongs to the whole's transform, and its pixels are numbered otherwise.
+    piece = gwcs.WCS([(first.frame, moved), *((step.frame, step.transform) for step in rest)])
+    piece.bounding_box = _moved_box(wcs.bounding_box, x0, y0, shape)
+    return piece
+
+
+def _moved_box(box: Any, x0: int, y0: int, shape: tuple[int, int]) -> Box:
+    """Return the part of a bounding box that lies in a piece, in the piece's pixels."""
+    (left, right), (low, high) = image_box(shape)
+    if box is None:
+        return (left, right), (low, high)
+    (x_low, x_high), (y_low, y_high) = box.bounding_box(order="F")
+    return (max(left, x_low - x0), min(right, x_high - x0)), (max(low, y_low - y0), min(high, y_high - y0))
 
 
 def footprint(wcs: Any) -> npt.NDArray[np.float64]:
