@@ -20,7 +20,7 @@ from typing import Any
 
 from stdatamodels.jwst.datamodels import JwstDataModel
 
-from jwnb import models, record
+from jwnb import models, record, settings
 from jwnb.errors import CalibrationWarning, FrameScopeError, InputError, ParameterError, WrongExposureError
 from jwnb.exposure import check_exposure
 from jwnb.models import Exposures, share
@@ -282,7 +282,7 @@ def _run(made: Step, source: Any, given: dict[str, Any]) -> Any:
     started = time.perf_counter()
     resolved = _resolved(made, exposure, given)
     status, reason = "COMPLETE", ""
-    with _collecting_notes() as notes, models.validating_later():
+    with _collecting_notes() as notes, models.validating_later(), _threads_of_the_settings():
         _say_what_is_not_had(made, exposure)
         try:
             result = made.body(model, **values, **_opened_references(made, resolved, exposure))
@@ -348,8 +348,9 @@ def _opened(made: Step, source: Any) -> Any:
     return models.open(source) if isinstance(source, str | os.PathLike | JwstDataModel) else source
 
 
-def _check_input(made: Step, model: Any, given: Mapping[str, Any]) -> None:
-    if not isinstance(model, made.takes):
+def _check_input(made: Step, source: Any, given: Mapping[str, Any]) -> None:
+    model: Any = source
+    if not isinstance(source, made.takes):
         expected = " or ".join(c.__name__ for c in made.takes)
         name = getattr(getattr(model, "meta", None), "filename", None)
         what = f"{type(model).__name__}{f' ({name})' if name else ''}"
@@ -466,6 +467,23 @@ def _collecting_notes() -> Iterator[list[str]]:
 def classes_of(parameter: ParamInfo) -> tuple[type, ...]:
     """Return the model classes that a parameter for a reference takes."""
     return _model_classes(parameter.type)[0]
+
+
+@contextlib.contextmanager
+def _threads_of_the_settings() -> Iterator[None]:
+    """Let kernels use as many threads as the setting says; numba's own choice where it says nothing."""
+    wanted = settings.get("threads")
+    if wanted is None:
+        yield
+        return
+    from jwnb import kernels
+
+    before = kernels.threads()
+    kernels.use_threads(wanted)
+    try:
+        yield
+    finally:
+        kernels.use_threads(before)
 
 
 def _model_classes(hint: Any) -> tuple[tuple[type, ...], bool]:

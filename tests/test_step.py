@@ -282,3 +282,22 @@ def test_an_option_of_a_parameter_reference_that_is_not_had_is_said(scale, ramp,
             out = scale(ramp, reference=gain)
     notes = jwnb.ledger(out)[-1]["notes"]
     assert any("maximum_cores='all'" in n for n in notes)
+
+
+def test_the_setting_for_threads_holds_while_a_step_runs(ramp):
+    from jwnb import kernels
+
+    seen = []
+
+    @step("counting", scope="pixel")
+    def counting(ramp: RampModel) -> RampModel:
+        """Look at the number of threads."""
+        seen.append(kernels.threads())
+        return share(ramp)
+
+    before = kernels.threads()
+    with jwnb.settings.using(threads=1):
+        counting(ramp)
+    counting(ramp)
+    assert seen == [1, before]
+    assert kernels.threads() == before

@@ -4,18 +4,29 @@ Two Python threads that enter a parallel kernel at once abort the process under 
 is installed it is chosen (it is safe); otherwise one process-wide lock stands round every parallel kernel.
 """
 
+import ctypes
 import functools
-import importlib.util
 import os
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+
+def _load_tbb() -> bool:
+    """Load the tbb library of this Python's own environment, where the system does not look for it; say whether it is there."""
+    for path in (Path(sys.prefix) / "lib").glob("libtbb.so.*"):
+        try:
+            ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+        except OSError:
+            continue  # of another machine type: the lock serves instead
+        return True
+    return False
+
+
 # Read by numba when it is first imported; a user's own choice wins.
-if importlib.util.find_spec("tbb") is not None:
-    os.environ.setdefault("NUMBA_THREADING_LAYER_PRIORITY", "tbb workqueue omp")
-else:
-    os.environ.setdefault("NUMBA_THREADING_LAYER_PRIORITY", "workqueue omp tbb")
+os.environ.setdefault("NUMBA_THREADING_LAYER_PRIORITY", "tbb workqueue omp" if _load_tbb() else "workqueue omp tbb")
 
 import numba
 
