@@ -28,7 +28,7 @@ def _load_tbb() -> bool:
 # Read by numba when it is first imported; a user's own choice wins.
 os.environ.setdefault("NUMBA_THREADING_LAYER_PRIORITY", "tbb workqueue omp" if _load_tbb() else "workqueue omp tbb")
 
-import numba
+import numba  # noqa: E402 - after the layers are put in order
 
 __all__ = ["jit", "parallel_jit", "threads", "use_threads"]
 

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import numba
-import numpy as np
 import pytest
 
 from jwnb import kernels
