@@ -154,8 +154,7 @@ def _put_before_last(result: Any, entries: Sequence[Mapping[str, Any]]) -> None:
     for product in products_in(result):
         for made in entries:
             _set_status(product, made)
-        *earlier, last = record.node(product)["ledger"]
-        record.remember(product, "ledger", [*earlier, *map(dict, entries), last])
+        record.write_before_last(product, entries)
 
 
 def marked(result: Any, entries: Sequence[Mapping[str, Any]], *, own: bool) -> Any:

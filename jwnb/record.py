@@ -4,12 +4,12 @@ The ASDF tree of a product round-trips this node; HISTORY only gets one short AS
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stdatamodels.jwst.datamodels import JwstDataModel
 
-__all__ = ["carry", "entry", "ledger", "node", "remember", "write"]
+__all__ = ["carry", "entry", "ledger", "node", "remember", "write", "write_before_last"]
 
 HISTORY_WIDTH = 72  # longer entries are cut when FITS HISTORY is written
 
@@ -78,9 +78,16 @@ def carry(source: JwstDataModel, target: JwstDataModel) -> None:
     for key, value in node(source).items():
         have.setdefault(key, value)
     target.instance.setdefault("meta", {})["jwnb"] = have
-    for key in ("history", "extra_fits"):
-        if key in source.instance and key not in target.instance:
-            target.instance[key] = copy.copy(source.instance[key])
+    if "history" in source.instance and "history" not in target.instance:
+        target.instance["history"] = copy.deepcopy(source.instance["history"])
+    if "extra_fits" in source.instance and "extra_fits" not in target.instance:
+        target.instance["extra_fits"] = {name: _uncounted(part) for name, part in source.instance["extra_fits"].items()}
+
+
+def _uncounted(extension: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is kept of an unknown extension without NEXTEND, which counts the extensions of the file that it was in."""
+    cards = [card for card in extension.get("header", ()) if card[0] != "NEXTEND"]
+    return {**extension, "header": cards} if "header" in extension else dict(extension)
 
 
 def write(model: JwstDataModel, made: Mapping[str, Any]) -> None:
@@ -89,6 +96,17 @@ def write(model: JwstDataModel, made: Mapping[str, Any]) -> None:
     lines.append(dict(made))
     remember(model, "ledger", lines)
     model.add_history_entry(_history_line(made))
+
+
+def write_before_last(model: JwstDataModel, entries: Iterable[Mapping[str, Any]]) -> None:
+    """Put entries, and their lines of HISTORY, before the last ones of a model that the caller owns."""
+    *earlier, last = node(model)["ledger"]
+    remember(model, "ledger", [*earlier, *map(dict, entries), last])
+    lines = model.instance["history"]["entries"]
+    last_line = lines.pop()
+    for made in entries:
+        model.add_history_entry(_history_line(made))
+    lines.append(last_line)
 
 
 def _history_line(made: Mapping[str, Any]) -> str:

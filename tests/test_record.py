@@ -48,3 +48,30 @@ def test_carrying_brings_unknown_extensions_and_keeps_the_targets_own():
     assert [e["step"] for e in record.ledger(image)] == ["jump"]
     record.carry(image, image)
     assert len(record.ledger(image)) == 1
+
+
+def test_lines_of_history_are_not_shared_with_the_model_they_came_from():
+    ramp = make_ramp(np.ones((1, 2, 4, 4)))
+    record.write(ramp, record.entry("jump", "COMPLETE"))
+    image = ImageModel((4, 4))
+    record.carry(ramp, image)
+    record.write(image, record.entry("ramp_fit", "COMPLETE"))
+    assert [len(m.instance["history"]["entries"]) for m in (ramp, image)] == [1, 2]
+
+
+def test_the_count_of_extensions_of_the_file_before_is_not_carried():
+    ramp = make_ramp(np.ones((1, 2, 4, 4)))
+    ramp.instance["extra_fits"] = {"PRIMARY": {"header": [["NEXTEND", 1, ""], ["MINE", 2, ""]]}}
+    image = ImageModel((4, 4))
+    record.carry(ramp, image)
+    assert image.instance["extra_fits"]["PRIMARY"]["header"] == [["MINE", 2, ""]]
+    assert len(ramp.instance["extra_fits"]["PRIMARY"]["header"]) == 2
+
+
+def test_entries_go_before_the_last():
+    image = make_image(np.ones((4, 4)))
+    for name in ("photom", "resample"):
+        record.write(image, record.entry(name, "COMPLETE"))
+    record.write_before_last(image, [record.entry("tweakreg", "SKIPPED", reason="not asked for"), record.entry("skymatch", "SKIPPED")])
+    assert [e["step"] for e in record.ledger(image)] == ["photom", "tweakreg", "skymatch", "resample"]
+    assert [h["description"].split()[2] for h in image.instance["history"]["entries"]] == ["photom", "tweakreg", "skymatch", "resample"]

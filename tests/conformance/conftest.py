@@ -1,15 +1,25 @@
 """Practice exposures with a CRDS cache, and what both packages make of them, once for all tests."""
 
+import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+from astropy.io import fits
 from astropy.table import Table
 from conformance.peer_crds import crds_cache, write_cache
 from conformance.peer_pipelines import EXACT_MAPS, Both, run_jwst, run_stage1
+from helpers import make_reference
+from stdatamodels.jwst.datamodels import FlatModel, GainModel, MaskModel, ReadnoiseModel
 
 import jwnb
 from jwnb import sim
+from jwnb.references import Entry, write_offline_set
+
+DATA = Path(os.environ.get("JWNB_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+GUIDE_STAR = DATA / "fgs" / "jw01019001001_gs-acq1_2022117003102_uncal.fits"
 
 
 @dataclass(frozen=True)
@@ -64,3 +74,78 @@ def stage2_of_both(averaged: Observation, stage1_of_both: list[Both], tmp_path_f
             jwnb.image2(rate, options=EXACT_MAPS).save(folder / f"{k}/ours")
             made.append(Both(folder / f"{k}/ours", folder / f"{k}/theirs"))
     return made
+
+
+@pytest.fixture(scope="session")
+def integrations_of_both(averaged: Observation, stage1_of_both: list[Both], tmp_path_factory: pytest.TempPathFactory) -> Both:
+    """What image2 of each package makes of the rateints of `jwst`."""
+    folder = tmp_path_factory.mktemp("integrations")
+    _, rateints = stage1_of_both[0].pair("rateints")
+    with crds_cache(averaged.crds):
+        run_jwst("Image2Pipeline", rateints, folder / "theirs")
+        jwnb.image2(rateints).save(folder / "ours")
+    return Both(folder / "ours", folder / "theirs")
+
+
+@pytest.fixture(scope="session")
+def mosaic_of_both(averaged: Observation, stage2_of_both: list[Both], tmp_path_factory: pytest.TempPathFactory) -> Both:
+    """What image3 of each package makes of an association of the cal images of `jwst`, with the steps that both have."""
+    folder = tmp_path_factory.mktemp("stage3")
+    members = [{"expname": str(b.pair("cal")[1]), "exptype": "science"} for b in stage2_of_both]
+    tree = {
+        "asn_type": "image3", "asn_rule": "Asn_Lv3Image", "asn_id": "a3001", "asn_pool": "practice_pool.csv", "program": "09999",
+        "target": "1", "products": [{"name": "jw09999-a3001_t001_nircam_clear-f200w", "members": members}],
+    }  # fmt: skip
+    association = folder / "jw09999-a3001_image3_00001_asn.json"
+    association.write_text(json.dumps(tree))
+    absent = {name: {"skip": True} for name in ("tweakreg", "skymatch", "outlier_detection", "source_catalog")}
+    with crds_cache(averaged.crds):
+        run_jwst("Image3Pipeline", association, folder / "theirs", absent)
+        jwnb.image3(association, options=EXACT_MAPS).save(folder / "ours")
+    return Both(folder / "ours", folder / "theirs")
+
+
+@dataclass(frozen=True)
+class GuideStar:
+    """What both packages make of the real acquisition, the references, and the rows and columns of them that it covers."""
+
+    both: Both
+    references: Path
+    window: tuple[slice, slice]
+
+
+@pytest.fixture(scope="session")
+def guide_star_of_both(tmp_path_factory: pytest.TempPathFactory) -> GuideStar:
+    """What the guider pipeline of each package makes of a real acquisition; ours with what guider_cds gave."""
+    if not GUIDE_STAR.exists():
+        pytest.skip(f"the real guide star exposure is not there ({GUIDE_STAR}); set JWNB_TEST_DATA")
+    folder = tmp_path_factory.mktemp("guider")
+    references = _guide_star_references(folder / "references")
+    with crds_cache(write_cache(folder / "crds", references, instrument="FGS")):
+        run_jwst("GuiderPipeline", GUIDE_STAR, folder / "theirs")
+        jwnb.guider(GUIDE_STAR, keep=("guider_cds",)).save(folder / "ours")
+    header = fits.getheader(GUIDE_STAR)
+    y, x = header["SUBSTRT2"] - 1, header["SUBSTRT1"] - 1
+    window = slice(y, y + header["SUBSIZE2"]), slice(x, x + header["SUBSIZE1"])
+    return GuideStar(Both(folder / "ours", folder / "theirs"), references, window)
+
+
+def _guide_star_references(folder: Path) -> Path:
+    """Write references of a whole FGS detector, with bad pixels, as a pinned set."""
+    rng = np.random.default_rng(7)
+    shape = (2048, 2048)
+    made = {
+        "mask": make_reference(MaskModel, shape, "mask", dq=(rng.random(shape) < 0.01).astype(np.uint32)),
+        "gain": make_reference(GainModel, shape, "gain", data=rng.normal(1.8, 0.1, shape).astype(np.float32)),
+        "readnoise": make_reference(ReadnoiseModel, shape, "readnoise", data=rng.normal(12.0, 1.0, shape).astype(np.float32)),
+        "flat": make_reference(
+            FlatModel, shape, "flat", data=rng.normal(1.0, 0.05, shape).astype(np.float32),
+            err=np.full(shape, 0.01, np.float32), dq=np.where(rng.random(shape) < 0.003, 2**18 + 1, 0).astype(np.uint32),
+        ),
+    }  # fmt: skip
+    folder.mkdir()
+    for reftype, model in made.items():
+        model.meta.instrument.name, model.meta.instrument.detector = "FGS", "GUIDER2"
+        model.save(folder / f"{reftype}.fits")
+    write_offline_set(folder, [Entry(t, f"{t}.fits", {"meta.instrument.detector": "GUIDER2"}) for t in made], name="guide star")
+    return folder

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import asdf
 import pytest
 
 from jwnb.references import Entry, offline_set
@@ -20,7 +21,9 @@ _OTHER_SETTINGS = (
 )  # fmt: skip
 
 
-def write_cache(folder: Path, references: Path, *, instrument: str = "NIRCAM", parameters: Sequence[Any] = ()) -> Path:
+def write_cache(
+    folder: Path, references: Path, *, instrument: str = "NIRCAM", parameters: Mapping[Any, Mapping[str, Any]] | None = None
+) -> Path:
     """Write a cache whose rules give an exposure what a pinned offline set gives.
 
     Parameters
@@ -31,8 +34,8 @@ def write_cache(folder: Path, references: Path, *, instrument: str = "NIRCAM", p
         A pinned offline set: its files are copied, its manifest becomes the rules.
     instrument : str
         The one instrument of the cache.
-    parameters : sequence of steps of `jwst`
-        Each becomes a parameter reference (``pars-jumpstep``), with all its options as they are set.
+    parameters : mapping, optional
+        Class of a step of `jwst` to the options that its parameter reference (``pars-jumpstep``) sets.
     """
     for part in ("mappings/jwst", "references/jwst", "config/jwst"):
         (folder / part).mkdir(parents=True)
@@ -40,10 +43,13 @@ def write_cache(folder: Path, references: Path, *, instrument: str = "NIRCAM", p
     for entry in entries:
         if entry.file != "N/A":
             shutil.copyfile(references / entry.file, folder / "references/jwst" / entry.file)
-    for step in parameters:
-        reftype = step.get_config_reftype()
+    for step_class, options in (parameters or {}).items():
+        reftype = step_class.get_config_reftype()
         name = f"jwst_{instrument.lower()}_{reftype}_0001.asdf"
-        step.export_config(folder / "references/jwst" / name)
+        step_class(**options).export_config(folder / "exported.asdf")
+        with asdf.open(folder / "exported.asdf", lazy_load=False) as exported:
+            tree = {key: exported[key] for key in ("class", "name")} | {"parameters": dict(options)}
+        asdf.AsdfFile(tree).write_to(folder / "references/jwst" / name)
         entries.append(Entry(reftype, name, {}))
     _write_rules(folder / "mappings/jwst", entries, instrument)
     _write_server(folder / "config/jwst")

@@ -29,7 +29,11 @@ class Both:
 
     def pair(self, suffix: str) -> tuple[Path, Path]:
         """Return our file and theirs of one product."""
-        return _only(self.ours, suffix), _only(self.theirs, suffix)
+        return self.our(suffix), _only(self.theirs, suffix)
+
+    def our(self, suffix: str) -> Path:
+        """Return our file of one product."""
+        return _only(self.ours, suffix)
 
     @property
     def suffixes(self) -> tuple[set[str], set[str]]:
@@ -38,8 +42,8 @@ class Both:
 
 
 def _only(folder: Path, suffix: str) -> Path:
-    (path,) = folder.glob(f"*_{suffix}.fits")
-    return path
+    found = list(folder.glob(f"*_{suffix}.fits"))
+    return found[0] if len(found) == 1 else pytest.fail(f"{len(found)} files *_{suffix}.fits in {sorted(folder.iterdir())}")
 
 
 @contextlib.contextmanager
@@ -80,10 +84,10 @@ def run_stage1(source: Path, folder: Path, steps: Steps | None = None, *, ramp: 
     return Both(folder / "ours", folder / "theirs")
 
 
-def chosen(steps: Steps) -> dict[str, Any]:
-    """Say options of the pipelines of `jwst` as those of jwnb: steps to leave out are named apart."""
+def chosen(steps: Steps, more: Steps | None = None) -> dict[str, Any]:
+    """Say options of the pipelines of `jwst` as those of jwnb, where steps to leave out are named apart; and more options of jwnb."""
     skip = tuple(name for name, options in steps.items() if options.get("skip"))
-    return {"skip": skip, "options": {name: options for name, options in steps.items() if name not in skip}}
+    return {"skip": skip, "options": {**{name: options for name, options in steps.items() if name not in skip}, **(more or {})}}
 
 
 def arrays(path: Path) -> dict[str, np.ndarray]:

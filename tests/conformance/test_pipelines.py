@@ -1,28 +1,20 @@
 """Whole pipelines of both packages on the same exposures, with references from the same CRDS cache."""
 
-import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from astropy.io import fits
-from conformance.conftest import Observation, observe
+from conformance.conftest import GuideStar, Observation, observe
 from conformance.peer_crds import CONTEXT, crds_cache, write_cache
 from conformance.peer_pipelines import EXACT_MAPS, Allowed, Both, arrays, assert_same_arrays, assert_within, chosen, run_jwst, run_stage1
-from helpers import make_reference
 from scipy import ndimage
-from stdatamodels.jwst.datamodels import FlatModel, GainModel, MaskModel, ReadnoiseModel
 
 import jwnb
-from jwnb.references import Entry, write_offline_set
 
 pytestmark = pytest.mark.peer
-
-DATA = Path(os.environ.get("JWNB_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
-GUIDE_STAR = DATA / "fgs" / "jw01019001001_gs-acq1_2022117003102_uncal.fits"
 
 OTHER_MODES: dict[str, dict[str, Any]] = {
     "long wave, no reference pixels, single frames": {
@@ -91,12 +83,13 @@ def test_options_of_detector1(averaged: Observation, stage1_of_both: list[Both],
 
 @pytest.mark.parametrize("mode", OTHER_MODES)
 def test_other_modes_from_raw_to_calibrated(mode: str, tmp_path: Path) -> None:
+    steps = {"flat_field": {"skip": True}} if "coupled" in mode else {}
     made = observe(tmp_path, **OTHER_MODES[mode])
     with crds_cache(made.crds):
         stage1 = run_stage1(made.uncal[0], tmp_path / "stage1")
         stage2 = Both(tmp_path / "stage2/ours", tmp_path / "stage2/theirs")
-        run_jwst("Image2Pipeline", stage1.pair("rate")[1], stage2.theirs)
-        jwnb.image2(stage1.pair("rate")[0], options=EXACT_MAPS).save(stage2.ours)
+        run_jwst("Image2Pipeline", stage1.pair("rate")[1], stage2.theirs, steps)
+        jwnb.image2(stage1.pair("rate")[0], **chosen(steps, EXACT_MAPS)).save(stage2.ours)
     for suffix in ("rate", "rateints"):
         assert_same_arrays(stage1, suffix)
     assert stage2.suffixes == ({"cal", "i2d"},) * 2
@@ -110,15 +103,9 @@ def test_image2(stage2_of_both: list[Both], exposure: int, suffix: str) -> None:
     assert_same_arrays(stage2_of_both[exposure], suffix)
 
 
-def test_image2_of_integrations(averaged: Observation, stage1_of_both: list[Both], tmp_path: Path) -> None:
-    _, rateints = stage1_of_both[0].pair("rateints")
-    steps = {"flat_field": {"skip": True}}
-    with crds_cache(averaged.crds):
-        run_jwst("Image2Pipeline", rateints, tmp_path / "theirs", steps)
-        jwnb.image2(rateints, **chosen(steps)).save(tmp_path / "ours")
-    both = Both(tmp_path / "ours", tmp_path / "theirs")
-    assert both.suffixes == ({"calints"},) * 2
-    assert_same_arrays(both, "calints")
+def test_image2_of_integrations(integrations_of_both: Both) -> None:
+    assert integrations_of_both.suffixes == ({"calints"},) * 2
+    assert_same_arrays(integrations_of_both, "calints")
 
 
 def test_interpolated_maps_stay_within_a_thousandth_of_a_pixel(
@@ -136,42 +123,18 @@ def test_interpolated_maps_stay_within_a_thousandth_of_a_pixel(
         assert_within(ours.data if name == "SCI" else ours.wht, theirs[name], 2e-3 * spread + 1e-6 * np.abs(filled), name)
 
 
-@dataclass(frozen=True)
-class Mosaic:
-    """An association of two calibrated images and what both packages make of it."""
-
-    association: Path
-    both: Both
-
-
-@pytest.fixture(scope="module")
-def mosaic(averaged: Observation, stage2_of_both: list[Both], tmp_path_factory: pytest.TempPathFactory) -> Mosaic:
-    folder = tmp_path_factory.mktemp("stage3")
-    members = [{"expname": str(b.pair("cal")[1]), "exptype": "science"} for b in stage2_of_both]
-    tree = {
-        "asn_type": "image3", "asn_rule": "Asn_Lv3Image", "asn_id": "a3001", "asn_pool": "practice_pool.csv", "program": "09999",
-        "target": "1", "products": [{"name": "jw09999-a3001_t001_nircam_clear-f200w", "members": members}],
-    }  # fmt: skip
-    association = folder / "jw09999-a3001_image3_00001_asn.json"
-    association.write_text(json.dumps(tree))
-    absent = {name: {"skip": True} for name in ("tweakreg", "skymatch", "outlier_detection", "source_catalog")}
-    with crds_cache(averaged.crds):
-        run_jwst("Image3Pipeline", association, folder / "theirs", absent)
-        jwnb.image3(association, options=EXACT_MAPS).save(folder / "ours")
-    return Mosaic(association, Both(folder / "ours", folder / "theirs"))
-
-
-def test_image3(mosaic: Mosaic) -> None:
-    ours, theirs = mosaic.both.pair("i2d")
+def test_image3(mosaic_of_both: Both) -> None:
+    ours, theirs = mosaic_of_both.pair("i2d")
     assert ours.name == theirs.name
-    assert_same_arrays(mosaic.both, "i2d", Allowed(sigmas=1e-6), leave_out=INPUTS_OF_THE_MOSAIC)
+    assert_same_arrays(mosaic_of_both, "i2d", Allowed(sigmas=1e-6), leave_out=INPUTS_OF_THE_MOSAIC)
 
 
 def test_a_parameter_reference_of_jump(averaged: Observation, stage1_of_both: list[Both], tmp_path: Path) -> None:
     """Both follow it, and the caller's own word wins over it in both."""
     from jwst.jump import JumpStep
 
-    cache = write_cache(tmp_path / "crds", averaged.references, parameters=[JumpStep(rejection_threshold=25.0, flag_4_neighbors=False)])
+    options = {"rejection_threshold": 25.0, "flag_4_neighbors": False}
+    cache = write_cache(tmp_path / "crds", averaged.references, parameters={JumpStep: options})
     with crds_cache(cache):
         found = {p.name: p for p in jwnb.describe("jump", averaged.uncal[0])}
         assert found["rejection_threshold"].value == 25.0 and "pars-jumpstep" in found["rejection_threshold"].source
@@ -184,48 +147,18 @@ def test_a_parameter_reference_of_jump(averaged: Observation, stage1_of_both: li
     assert jumps[0] < 0.5 * jumps[1] and jumps[1] == jumps[2]
 
 
-def guide_star_references(folder: Path) -> Path:
-    """Write references of a whole FGS detector, with bad pixels, as a pinned set."""
-    rng = np.random.default_rng(7)
-    shape = (2048, 2048)
-    bad = rng.random(shape) < 0.01
-    made = {
-        "mask": make_reference(MaskModel, shape, "mask", dq=bad.astype(np.uint32)),
-        "gain": make_reference(GainModel, shape, "gain", data=rng.normal(1.8, 0.1, shape).astype(np.float32)),
-        "readnoise": make_reference(ReadnoiseModel, shape, "readnoise", data=rng.normal(12.0, 1.0, shape).astype(np.float32)),
-        "flat": make_reference(
-            FlatModel, shape, "flat", data=rng.normal(1.0, 0.05, shape).astype(np.float32),
-            err=np.full(shape, 0.01, np.float32), dq=np.where(rng.random(shape) < 0.003, 2**18 + 1, 0).astype(np.uint32),
-        ),
-    }  # fmt: skip
-    folder.mkdir()
-    for reftype, model in made.items():
-        model.meta.instrument.name, model.meta.instrument.detector = "FGS", "GUIDER2"
-        model.save(folder / f"{reftype}.fits")
-    write_offline_set(folder, [Entry(t, f"{t}.fits", {"meta.instrument.detector": "GUIDER2"}) for t in made], name="guide star")
-    return folder
-
-
-@pytest.mark.skipif(not GUIDE_STAR.exists(), reason=f"the real guide star exposure is not there ({GUIDE_STAR}); set JWNB_TEST_DATA")
-def test_guider_on_a_real_acquisition(tmp_path: Path) -> None:
+def test_guider_on_a_real_acquisition(guide_star_of_both: GuideStar) -> None:
     """Signal and flags agree. The error of `jwst` leaves the flat out of the part that was there before the flat."""
-    references = guide_star_references(tmp_path / "references")
-    with crds_cache(write_cache(tmp_path / "crds", references, instrument="FGS")):
-        run_jwst("GuiderPipeline", GUIDE_STAR, tmp_path / "theirs")
-        products = jwnb.guider(GUIDE_STAR, keep=("guider_cds",))
-        before = products.kept["guider_cds"].err.astype(np.float64)
-        (ours, *_) = (arrays(p) for p in products.save(tmp_path / "ours"))
-    (path,) = (tmp_path / "theirs").glob("*_cal.fits")
-    theirs = arrays(path)
+    ours, theirs = (arrays(path) for path in guide_star_of_both.both.pair("cal"))
     assert list(ours) == list(theirs) and ours["SCI"].shape == (6, 128, 128)
     np.testing.assert_array_equal(ours["SCI"], theirs["SCI"])
     np.testing.assert_array_equal(ours["DQ"], theirs["DQ"])
     assert np.nanmax(ours["SCI"]) > 10000 and (ours["DQ"] & 2**18).any()
 
-    with fits.open(GUIDE_STAR) as hdus:
-        x, y = hdus[0].header["SUBSTRT1"] - 1, hdus[0].header["SUBSTRT2"] - 1
-    with fits.open(references / "flat.fits") as hdus:
-        flat, flags = (hdus[name].data[y : y + 128, x : x + 128] for name in ("SCI", "DQ"))
+    before = arrays(guide_star_of_both.both.our("guider_cds"))["ERR"].astype(np.float64)
+    part = guide_star_of_both.window
+    with fits.open(guide_star_of_both.references / "flat.fits") as hdus:
+        flat, flags = (hdus[name].data[part] for name in ("SCI", "DQ"))
     response = np.where(flags & 1, 1.0, flat.astype(np.float64))
     expected = np.sqrt(theirs["ERR"].astype(np.float64) ** 2 - before**2 + (before / response) ** 2)
     np.testing.assert_allclose(ours["ERR"], expected, rtol=3e-6)
