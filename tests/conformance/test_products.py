@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
+from conformance.conftest import Observation
 from conformance.peer_pipelines import Both
 from stdatamodels.jwst import datamodels
 
@@ -177,3 +178,20 @@ def test_errors_are_roots_of_variances(pair: tuple[Path, Path], suffix: str, mod
         assert np.nanmean(off > 1e-6) < 0.02 and np.nanmax(off) < 0.1
     else:
         assert np.nanmax(off) < 1e-6
+
+
+def test_raw_practice_files(averaged: Observation) -> None:
+    """F-1, F-2: what stage 1 starts from has the name, extensions and types of the archive's files."""
+    path = averaged.uncal[0]
+    assert re.fullmatch(r"jw\d{5}\d{3}\d{3}_\d{2}[1-5][0-9a-z]{2}_\d{5}_[a-z0-9]+_uncal\.fits", path.name)
+    with fits.open(path) as hdus:
+        assert [h.name for h in hdus] == ["PRIMARY", "SCI", "ZEROFRAME", "GROUP", "INT_TIMES", "ASDF"]
+        for name, shape in (("SCI", (2, 7, 160, 160)), ("ZEROFRAME", (2, 160, 160))):
+            assert (hdus[name].data.dtype.name, hdus[name].shape) == ("uint16", shape)
+        assert len(hdus["INT_TIMES"].data) == 2 and len(hdus["INT_TIMES"].columns) == 7
+        assert len(hdus["GROUP"].data) == 14
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with datamodels.open(path) as model:
+            model.validate()
+            assert type(model) is datamodels.Level1bModel
