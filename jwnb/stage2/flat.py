@@ -29,7 +29,7 @@ def _no_single_flat(model: JwstDataModel) -> str | None:
 def flat_field(
     image: ImageModel | CubeModel | IFUImageModel | GuiderCalModel,
     *,
-    flat: FlatModel = Reference("flat"),
+    reference: FlatModel = Reference("flat"),
     inverse: bool = False,
 ) -> ImageModel | CubeModel | IFUImageModel | GuiderCalModel:
     """Divide an exposure by its flat and propagate the flat's error.
@@ -41,7 +41,7 @@ def flat_field(
     ----------
     image : ImageModel, CubeModel, IFUImageModel or GuiderCalModel
         A rate product in DN/s, the last two axes rows and columns; every plane is divided by the same flat.
-    flat : FlatModel
+    reference : FlatModel
         Relative response, of order 1, of the same part of the detector.
     inverse : bool
         Multiply by the flat instead, to undo the step; VAR_FLAT is then 0.
@@ -62,7 +62,7 @@ def flat_field(
     """
     if image.meta.cal_step.extract_2d == "COMPLETE":
         raise SkipStep("its spectra are cut out already (extract_2d); the flat belongs before that")
-    response, response_err, response_dq = _flat_arrays(flat)
+    response, response_err, response_dq = _flat_arrays(reference)
     out = share(image)
     if isinstance(image, GuiderCalModel):
         data, err = floats_of(image, "data"), floats_of(image, "err")

@@ -20,7 +20,7 @@ def test_images_and_cubes(shape: tuple[int, ...], inverse: bool, tmp_path: Path)
     path = tmp_path / "flat.fits"
     h.flat().save(path)
     model = h.rate(shape)
-    ours, theirs = flat_field(model, flat=path, inverse=inverse), run_jwst("FlatFieldStep", model, {"flat": path}, inverse=inverse)
+    ours, theirs = flat_field(model, reference=path, inverse=inverse), run_jwst("FlatFieldStep", model, {"flat": path}, inverse=inverse)
     assert_same_arrays(ours, theirs, ARRAYS)
     assert np.isnan(ours.data).any() and np.isfinite(ours.data).any()
     assert ours.meta.cal_step.flat_field == theirs.meta.cal_step.flat_field == "COMPLETE"
@@ -30,7 +30,7 @@ def test_subarray_of_the_flat(tmp_path: Path) -> None:
     path = tmp_path / "flat.fits"
     h.flat((64, 96)).save(path)
     model = h.rate((h.SIDE, h.SIDE), corner=(41, 17), subarray="SUB32")
-    assert_same_arrays(flat_field(model, flat=path), run_jwst("FlatFieldStep", model, {"flat": path}), ARRAYS)
+    assert_same_arrays(flat_field(model, reference=path), run_jwst("FlatFieldStep", model, {"flat": path}), ARRAYS)
 
 
 @pytest.mark.parametrize("exp_type", ["NIS_IMAGE", "FGS_IMAGE"])
@@ -38,7 +38,7 @@ def test_other_instruments(exp_type: str, tmp_path: Path) -> None:
     path = tmp_path / "flat.fits"
     model = h.rate(exp_type=exp_type)
     h.flat(instrument=model.meta.instrument.name).save(path)
-    assert_same_arrays(flat_field(model, flat=path), run_jwst("FlatFieldStep", model, {"flat": path}), ARRAYS)
+    assert_same_arrays(flat_field(model, reference=path), run_jwst("FlatFieldStep", model, {"flat": path}), ARRAYS)
 
 
 def test_user_supplied_flat_is_flat(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_user_supplied_flat_is_flat(tmp_path: Path) -> None:
     h.flat().save(path)
     model = h.rate()
     theirs = run_jwst("FlatFieldStep", model, {}, user_supplied_flat=str(path))
-    assert_same_arrays(flat_field(model, flat=path), theirs, ARRAYS)
+    assert_same_arrays(flat_field(model, reference=path), theirs, ARRAYS)
 
 
 def test_every_float_of_the_range(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_every_float_of_the_range(tmp_path: Path) -> None:
         setattr(model, name, (10.0 ** rng.uniform(-20, 20, model.data.shape)).astype(np.float32))
     with np.errstate(all="ignore"):
         theirs = run_jwst("FlatFieldStep", model, {"flat": path})
-    assert_same_arrays(flat_field(model, flat=path), theirs, ARRAYS)
+    assert_same_arrays(flat_field(model, reference=path), theirs, ARRAYS)
 
 
 @pytest.mark.parametrize("inverse", [False, True])
@@ -72,7 +72,7 @@ def test_guide_stars(inverse: bool, tmp_path: Path) -> None:
     made = h.flat(instrument="FGS")
     made.save(path)
     model = h.guide_star_rate()
-    ours, theirs = flat_field(model, flat=path, inverse=inverse), run_jwst("FlatFieldStep", model, {"flat": path}, inverse=inverse)
+    ours, theirs = flat_field(model, reference=path, inverse=inverse), run_jwst("FlatFieldStep", model, {"flat": path}, inverse=inverse)
     good = np.isfinite(ours.data)
     np.testing.assert_array_equal(ours.data[good], theirs.data[good])
     np.testing.assert_array_equal(ours.dq, theirs.dq)
