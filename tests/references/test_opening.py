@@ -70,15 +70,6 @@ def test_arrays_of_the_frame_are_cut_as_views(bias, make_exposure):
     assert cut.data.dtype.isnative
 
 
-def test_a_subarray_of_a_subarray(tmp_path, make_exposure):
-    path = tmp_path / "gain.fits"
-    prepared(GainModel(data=numbered(NY, NX)), x=101, y=201).save(path)
-
-    cut = open_reference(resolve(make_exposure(), "gain", path), GainModel, make_exposure(x=103, y=204, nx=4, ny=3))
-
-    np.testing.assert_array_equal(cut.data, numbered(NY, NX)[3:6, 2:6])
-
-
 def test_what_is_not_of_the_frame_stays(make_exposure):
     model = prepared(IPCModel(data=numbered(3, 3)), keywords=False)
     opened = open_reference(resolve(make_exposure(), "ipc", model), IPCModel, make_exposure(x=5, y=5, nx=8, ny=8))
@@ -126,37 +117,6 @@ def test_what_crds_selects_is_not_second_guessed(crds_cache, make_exposure):
     prepared(GainModel(data=numbered(24, 32)), nx=32, ny=24).save(crds_cache.add("jwst_nircam_gain_0001.fits"))
     exposure = make_exposure("NRCB1")
     assert open_reference(resolve(exposure, "gain"), GainModel, exposure).data[0, 1] == 1
-
-
-def test_missing_keywords_mean_full_frame_or_the_exposures_own(make_exposure):
-    data = np.zeros((1024, 1032), np.float32)
-    data[20, 10] = 7
-    full = prepared(GainModel(data=data), instrument="MIRI", detector="MIRIMAGE", keywords=False)
-    exposure = make_exposure("MIRIMAGE", instrument="MIRI", x=11, y=21, nx=4, ny=4)
-    assert open_reference(resolve(exposure, "gain", full), GainModel, exposure).data[0, 0] == 7
-
-    own = prepared(GainModel(data=numbered(4, 4)), instrument="MIRI", detector="MIRIMAGE", keywords=False)
-    assert open_reference(resolve(exposure, "gain", own), GainModel, exposure) is own
-
-
-def test_keywords_that_contradict_the_array_give_way(make_exposure):
-    wrong = prepared(GainModel(data=numbered(24, 32)), nx=2048, ny=2048)
-    exposure = make_exposure(nx=32, ny=24)
-    assert open_reference(resolve(exposure, "gain", wrong), GainModel, exposure).data.shape == (24, 32)
-
-
-def test_an_exposure_that_does_not_say_where_it_is_raises(bias, make_exposure):
-    exposure = make_exposure(nx=16, ny=8)
-    exposure.meta.subarray.xstart = None
-    with pytest.raises(InputError, match="SUBSTRT1"):
-        open_reference(resolve(exposure, "superbias", bias), SuperBiasModel, exposure)
-
-
-def test_irs2_arrays_of_3200_rows_are_of_the_full_frame(make_exposure):
-    exposure = make_exposure("NRS1", instrument="NIRSPEC", nx=2048, ny=3200)
-    exposure.meta.subarray.ysize = 2048
-    tall = prepared(SuperBiasModel(data=np.zeros((3200, 2048), np.float32)), instrument="NIRSPEC", detector="NRS1", nx=2048, ny=2048)
-    assert open_reference(resolve(exposure, "superbias", tall), SuperBiasModel, exposure) is tall
 
 
 def test_references_are_opened_once_and_again_when_the_file_changes(bias, make_exposure):
@@ -241,7 +201,7 @@ def test_what_is_no_reference_file_raises(tmp_path, make_exposure):
     path = tmp_path / "dark.fits"
     path.write_text("not FITS")
     for opener in (open_reference, lazy_reference):
-        with pytest.raises(InputError, match=r"dark\.fits cannot be read as a DarkModel"):
+        with pytest.raises(InputError, match=r"dark reference cannot be used: .*dark\.fits is not a FITS file"):
             opener(resolve(make_exposure(), "dark", path), DarkModel, make_exposure())
 
 
