@@ -7,12 +7,13 @@ import argparse
 import contextlib
 import logging
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from jwnb._version import __version__
-from jwnb.errors import JwnbError, NoScienceDataError, ParameterError
+from jwnb.errors import InputError, JwnbError, NoScienceDataError, ParameterError
 
 __all__ = ["main"]
 
@@ -32,16 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(words)
     except NoScienceDataError as error:
-        print(f"jwnb: no science data: {error}", file=sys.stderr)
+        print(f"jwnb: no science data: {_line(error)}", file=sys.stderr)
         return NO_SCIENCE_DATA
     except JwnbError as error:
-        print(f"jwnb: error: {error}", file=sys.stderr)
+        print(f"jwnb: error: {_line(error)}", file=sys.stderr)
     except KeyboardInterrupt:
         print("jwnb: stopped; finished files are whole, nothing is half-written.", file=sys.stderr)
     except Exception as error:  # the last line of defence: a person gets a sentence, --debug gets the traceback
         if "--debug" in words:
             raise
-        print(f"jwnb: unexpected error: {type(error).__name__}: {error} (run again with --debug for the traceback)", file=sys.stderr)
+        print(f"jwnb: unexpected error: {type(error).__name__}: {_line(error)} (run again with --debug for the traceback)", file=sys.stderr)
     return ERROR
 
 
@@ -107,11 +108,13 @@ def _run_pipeline(name: str, pipeline: Any, words: Sequence[str]) -> int:
         if chosen := _chosen(given, parameters, prefix=f"{step}."):
             options[step] = chosen
     more = {"name": given.name} if name == "image3" else {}
+    _check_files(given)
     with _session(given):
         inputs = [given.files if len(given.files) > 1 else given.files[0]] if name == "image3" else given.files
         for source in inputs:
             made = pipeline(source, skip=given.skip, run=given.run, keep=given.keep, options=options, **more)
             for products in made if isinstance(made, list) else [made]:
+                _keep_inputs(given, products.named())
                 _announce(products.save(given.output_dir))
     return DONE
 
@@ -123,11 +126,13 @@ def _run_step(made: Any, words: Sequence[str]) -> int:
     parser = _file_parser(f"jwnb run {made.name}", made.body.__doc__)
     _add_parameters(parser.add_argument_group(made.name), made.parameters, prefix="")
     given = parser.parse_args(words)
+    _check_files(given)
     with _session(given):
         for source in [given.files] if made.many else given.files:
             result = made.function(source, **_chosen(given, made.parameters, prefix=""))
             for field, product in _labelled(result, products_in(result)):
                 name = models.product_name(product.meta.filename or "exposure.fits", field or made.name)
+                _keep_inputs(given, [name])
                 _announce([models.save(product, given.output_dir / name)])
     return DONE
 
@@ -179,6 +184,34 @@ def _chosen(given: argparse.Namespace, parameters: Iterable[Any], *, prefix: str
     return chosen
 
 
+def _check_files(given: argparse.Namespace) -> None:
+    """Refuse before any work what would be refused when products are saved, or mix up products of the same name."""
+    from jwnb import models
+
+    for source in given.files:
+        models.check_file(Path(source))
+    models.check_folder(given.output_dir)
+    names = [Path(source).name for source in given.files]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ParameterError(f"{', '.join(twice)} is given twice: the products would be written over each other. Run them one by one.")
+
+
+def _keep_inputs(given: argparse.Namespace, names: Iterable[str]) -> None:
+    """Refuse to write a product over a file that it was made from."""
+    inputs = {Path(source).resolve() for source in given.files}
+    for name in names:
+        if (given.output_dir / name).resolve() in inputs:
+            raise InputError(f"{name} would be written over the input of that name. Name another folder with --output-dir.")
+
+
+def _say_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"jwnb: warning: {_line(message)}", file=sys.stderr)
+
+
+def _line(message: object) -> str:
+    return " ".join(str(message).split())
+
+
 @contextlib.contextmanager
 def _session(given: argparse.Namespace) -> Iterator[None]:
     handler = logging.StreamHandler()
@@ -188,7 +221,9 @@ def _session(given: argparse.Namespace) -> Iterator[None]:
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
     try:
-        with _references(given):
+        with _references(given), warnings.catch_warnings():
+            warnings.simplefilter("default")
+            warnings.showwarning = _say_warning
             yield
     finally:
         logger.removeHandler(handler)

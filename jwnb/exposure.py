@@ -1,11 +1,14 @@
 """What kind of exposure a model is, and which pipelines it goes through."""
 
-from stdatamodels.jwst.datamodels import JwstDataModel, RampModel
+from collections.abc import Collection
+
+import numpy as np
+from stdatamodels.jwst.datamodels import GuiderCalModel, GuiderRawModel, JwstDataModel, RampModel
 
 from jwnb import models
 from jwnb.errors import InputError, WrongExposureError
 
-__all__ = ["GUIDING", "IMAGING", "PIPELINES", "check_groups", "exposure_type", "pipelines_for"]
+__all__ = ["GUIDING", "IMAGING", "PIPELINES", "check_exposure", "check_groups", "exposure_type", "pipelines_for"]
 
 GUIDING = frozenset({"FGS_ID-IMAGE", "FGS_ID-STACK", "FGS_ACQ1", "FGS_ACQ2", "FGS_TRACK", "FGS_FINEGUIDE"})
 
@@ -87,7 +90,7 @@ def pipelines_for(model: JwstDataModel | models.PathLike) -> tuple[str, ...]:
 
 def check_groups(ramp: RampModel) -> None:
     """Raise `InputError` where NINTS or NGROUPS disagree with the array, or the array is not (nints, ngroups, ny, nx)."""
-    name, shape = ramp.meta.filename or "the model", ramp.data.shape
+    name, shape = ramp.meta.filename or "the model", np.shape(ramp.instance.get("data", ()))
     if len(shape) != 4:
         raise InputError(f"{name}: SCI has shape {shape}; a ramp has (integrations, groups, rows, columns).")
     for keyword, said, found in (
@@ -98,6 +101,55 @@ def check_groups(ramp: RampModel) -> None:
             raise InputError(
                 f"{name}: {keyword} says {said} and SCI holds {found}. The file is damaged or was edited; correct one of the two."
             )
+
+
+def check_exposure(model: JwstDataModel, *, any_shape: Collection[str] = ()) -> None:
+    """Raise `InputError` where a model's arrays do not fit together, or times that everything is divided by are not positive.
+
+    Compiled kernels trust the shapes that they are given, so this is asked before each step. It looks at no pixel.
+
+    Parameters
+    ----------
+    model : JwstDataModel
+        An exposure at any stage. Models without a main array ``data`` are not looked at.
+    any_shape : collection of str
+        Arrays that may be of another shape than the counts ask for.
+    """
+    if model.get_primary_array_name() != "data":
+        return
+    name, data = model.meta.filename or "the model", model.instance.get("data")
+    if data is None or not np.size(data):
+        raise InputError(
+            f"{name} has no pixels: its SCI is {'missing' if data is None else f'empty, {np.shape(data)}'}. Download it again."
+        )
+    for array, expected in _companions(model, data.shape).items():
+        found = np.shape(model.instance[array])
+        if array not in any_shape and found != expected:
+            raise InputError(
+                f"{name}: {array.upper()} has the shape {found}, and {expected} goes with SCI of shape {data.shape}. The file is damaged "
+                "or was edited; make it again from the uncal."
+            )
+    if isinstance(model, RampModel | GuiderRawModel):
+        _check_times(model, name)
+
+
+def _companions(model: JwstDataModel, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """Return the shape that each array beside the main one should have."""
+    guiding = isinstance(model, GuiderRawModel | GuiderCalModel)
+    expected = dict.fromkeys(("groupdq", "err", "var_poisson", "var_rnoise", "var_flat"), shape)
+    expected |= dict.fromkeys(("pixeldq", "area", "average_dark_current"), shape[-2:])
+    expected |= {"dq": shape[-2:] if guiding else shape, "zeroframe": (shape[0], *shape[-2:])}
+    # Arrays of no size stand for those that are not there.
+    return {name: wanted for name, wanted in expected.items() if np.size(model.instance.get(name, ()))}
+
+
+def _check_times(ramp: RampModel | GuiderRawModel, name: str) -> None:
+    exposure = ramp.meta.exposure
+    for keyword, value in (("TGROUP", exposure.group_time), ("TFRAME", exposure.frame_time), ("NFRAMES", exposure.nframes)):
+        if value is not None and not value > 0:
+            raise InputError(f"{name}: {keyword} is {value}; it must be positive. Correct the header.")
+    if exposure.groupgap is not None and exposure.groupgap < 0:
+        raise InputError(f"{name}: GROUPGAP is {exposure.groupgap}; it must be 0 or more. Correct the header.")
 
 
 def _segment_length(ramp: RampModel) -> int | None:

@@ -15,8 +15,9 @@ import numpy as np
 from astropy.io import fits
 from stdatamodels.jwst import datamodels
 from stdatamodels.jwst.datamodels import GuiderRawModel, JwstDataModel, Level1bModel, RampModel
+from stdatamodels.validate import ValidationWarning
 
-from jwnb.errors import InputError, JwnbError, MissingFileError
+from jwnb.errors import CalibrationWarning, InputError, JwnbError, MissingFileError
 from jwnb.parameters import nearest
 
 __all__ = ["SUFFIXES", "Exposures", "in_native_order", "keyword_of", "open", "product_name", "save", "share", "turn_to_native_order"]
@@ -32,6 +33,7 @@ SUFFIXES = (
     "aminorm-oi", "amilg", "trapsfilled", "wfscmb",
 )  # fmt: skip
 _FITS_BLOCK = 2880  # bytes
+_LINE = 160  # characters of a warning
 _GUIDING = ("FGS_ID-IMAGE", "FGS_ID-STACK", "FGS_ACQ1", "FGS_ACQ2", "FGS_TRACK", "FGS_FINEGUIDE")
 
 
@@ -66,7 +68,7 @@ def open(source: PathLike | JwstDataModel) -> JwstDataModel:
             return _open_fits(path)
         with datamodels.open(path) as model:
             return in_native_order(_as_ramp(model))
-    except (JwnbError, MemoryError):
+    except (JwnbError, Warning, MemoryError):
         raise
     except Exception as error:  # a damaged file makes its readers raise anything
         raise InputError(f"{path} cannot be read as a JWST product: {error}") from error
@@ -112,7 +114,7 @@ def _copied(model: JwstDataModel, memo: dict[int, Any]) -> JwstDataModel:
     if isinstance(out.instance, UserDict):
         # The tree of a model from a file is a UserDict that is a dict as well. Copying fills both, and the dict, which nobody reads,
         # would keep the arrays of the original alive.
-        dict.clear(out.instance)  # type: ignore[arg-type]
+        dict.clear(out.instance)
     out._validate_on_assignment = not _later.get()
     known = out.schema["properties"]
     if added := {name: part for name, part in model.schema["properties"].items() if name not in known}:
@@ -222,10 +224,14 @@ def keyword_of(model: JwstDataModel, attribute: str) -> str:
     >>> keyword_of(ImageModel(), "meta.exposure.group_time")
     'TGROUP'
     """
-    schema: Any = model.schema
+    return str(_schema_of(model, attribute).get("fits_keyword", attribute))
+
+
+def _schema_of(model: JwstDataModel, attribute: str) -> dict[str, Any]:
+    schema: dict[str, Any] = model.schema
     for part in attribute.split("."):
         schema = schema.get("properties", {}).get(part, {})
-    return str(schema.get("fits_keyword", attribute))
+    return schema
 
 
 class Exposures(Sequence[JwstDataModel]):
@@ -246,7 +252,7 @@ class Exposures(Sequence[JwstDataModel]):
 
     def __init__(self, items: Iterable[JwstDataModel | PathLike] | JwstDataModel | PathLike) -> None:
         one = isinstance(items, JwstDataModel | str | os.PathLike | bytes | Mapping | Set) or not isinstance(items, Iterable)
-        self.items = (items,) if one else tuple(items)
+        self.items: tuple[Any, ...] = (items,) if one else tuple(items)  # type: ignore[arg-type]
         for item in self.items:
             if not isinstance(item, JwstDataModel):
                 check_file(_as_path(item))
@@ -310,12 +316,30 @@ def _open_fits(path: Path) -> JwstDataModel:
 
 
 def _loaded(model_class: Any, hdus: fits.HDUList, path: Path) -> JwstDataModel:
-    model = model_class(hdus)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        model = model_class(hdus)
+    stated = hdus[0].header.get("EXP_TYPE")
+    allowed = _schema_of(model, "meta.exposure.type").get("enum", [stated])
+    if stated and stated not in allowed:
+        raise InputError(f"{path}: EXP_TYPE {stated!r} is not a JWST exposure type.{nearest(str(stated), allowed)} Correct the header.")
+    for one in said:
+        _say_again(one, path)
     turn_to_native_order(model.instance)
     model.meta.filename = path.name
     for hdu in hdus:
         del hdu.data  # HDUs refer to themselves too, and would keep the arrays as long as they like
     return model
+
+
+def _say_again(said: warnings.WarningMessage, path: Path) -> None:
+    """Warn of what was wrong with a keyword in a line, where the schema's reader prints the schema."""
+    if not issubclass(said.category, ValidationWarning):
+        warnings.warn_explicit(said.message, said.category, said.filename, said.lineno)
+        return
+    what = " ".join(str(said.message).splitlines()[:2]).removeprefix("While validating ").replace(" the following error occurred", "")
+    short = what if len(what) < _LINE else what[:_LINE] + " …"
+    warnings.warn(f"{path.name}: a keyword is not as it should be, and is not used: {short}", CalibrationWarning, stacklevel=2)
 
 
 def _as_path(source: Any) -> Path:

@@ -42,12 +42,15 @@ class Reference:
         The body gets a `~jwnb.references.opening.LazyReference` and reads only what it needs.
     whole : bool
         The body gets the reference as it is, not cut to the exposure's subarray, and sees to that itself.
+    finite : bool
+        A reference without a finite value in the exposure's pixels is refused.
     """
 
     reftype: str
     optional: bool = False
     lazy: bool = False
     whole: bool = False
+    finite: bool = False
 
 
 @dataclass(frozen=True)

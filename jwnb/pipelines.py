@@ -154,7 +154,7 @@ def image2(
     choices: dict[str, Any] = {"skip": skip, "run": run, "options": options, "keep": keep}
     if not _is_association(exposure):
         return _image2(exposure, None, "", **choices)
-    asn = associations.load(exposure)  # type: ignore[arg-type]
+    asn = associations.load(exposure)
     for product in asn.products:
         Exposures(product.of("science"))  # a missing file is found before the first product is made
     made = [_image2(p.of("science")[0], asn, p.name, backgrounds=p.of("background"), **choices) for p in asn.products]

@@ -1,7 +1,7 @@
 """What a pipeline is about to do: which steps, with what, and why not the others. Checked before any pixel is touched."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
@@ -9,11 +9,17 @@ from stdatamodels.jwst.datamodels import JwstDataModel
 
 from jwnb import record, settings
 from jwnb.errors import InputError, ParameterError
+from jwnb.exposure import check_exposure
 from jwnb.models import Exposures, let_go
 from jwnb.parameters import nearest
-from jwnb.step import STEP_NAMES, Step, find_step, pipeline_defaults, products_in, share
+from jwnb.step import STEP_NAMES, Step, classes_of, find_step, pipeline_defaults, products_in, share
 
 __all__ = ["Entry", "Plan", "make_plan", "walk"]
+
+# Which detector it is decides on references, and what a step does.
+_IDENTITY = {"name": "INSTRUME", "detector": "DETECTOR"}
+# Steps that must not be done twice.
+_ONCE = frozenset({"group_scale", "ipc", "superbias", "linearity", "dark_current", "gain_scale", "flat_field", "photom"})
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ def make_plan(
         A reference that should exist was not found.
     """
     skip, run, keep = (_names(what, value) for what, value in (("skip", skip), ("run", run), ("keep", keep)))
-    options = {name: dict(values) for name, values in (options or {}).items()}
+    options = _options(options)
     from jwnb.references.parameters import pipeline_parameters
 
     names = [e.name for e in order]
@@ -145,8 +151,9 @@ def walk(plan: Plan, model: Any, *, catch: Mapping[str, str] | None = None, own:
 def _applied(made: Step, model: Any, options: Mapping[str, Any]) -> Any:
     if not is_dataclass(model) or isinstance(model, JwstDataModel):
         return made.function(model, **options)
-    parts = {f.name: getattr(model, f.name) for f in fields(model)}
-    return replace(model, **{n: made.function(p, **options) for n, p in parts.items() if isinstance(p, made.takes)})
+    record_of: Any = model
+    parts = {f.name: getattr(model, f.name) for f in fields(record_of)}
+    return replace(record_of, **{n: made.function(p, **options) for n, p in parts.items() if isinstance(p, made.takes)})
 
 
 def _put_before_last(result: Any, entries: Sequence[Mapping[str, Any]]) -> None:
@@ -193,7 +200,17 @@ def _why_left_out(entry: Entry, skip: Sequence[str], asked: Sequence[str], defau
 def _names(what: str, value: Sequence[str]) -> tuple[str, ...]:
     if isinstance(value, str):
         raise ParameterError(f"{what}={value!r}: give a tuple of step names, e.g. {what}=({value!r},).")
-    return tuple(value)
+    names = tuple(value) if isinstance(value, Iterable) else (value,)
+    if not all(isinstance(name, str) for name in names):
+        raise ParameterError(f"{what}={value!r}: give a tuple of step names, e.g. {what}=('jump',).")
+    return names
+
+
+def _options(value: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]]:
+    given = {} if value is None else value
+    if not isinstance(given, Mapping) or not all(isinstance(of_step, Mapping) for of_step in given.values()):
+        raise ParameterError(f"options={value!r}: give a mapping of mappings, e.g. options={{'jump': {{'rejection_threshold': 5.0}}}}.")
+    return {name: dict(of_step) for name, of_step in given.items()}
 
 
 def _for_this(order: Sequence[Entry], exposure: JwstDataModel) -> Iterator[Entry]:
@@ -204,9 +221,9 @@ def _for_this(order: Sequence[Entry], exposure: JwstDataModel) -> Iterator[Entry
 
 
 def _check(plan: Plan, exposure: JwstDataModel) -> None:
-    from jwnb.references.resolver import prefetch, resolve
-
     missing: dict[str, list[str]] = {}
+    if any(made.references for made in plan.steps):
+        missing = {keyword: ["its references"] for attribute, keyword in _IDENTITY.items() if _lacks(exposure, attribute)}
     for made in plan.steps:
         known = {p.name: p for p in made.parameters}
         for name, value in plan.options.get(made.name, {}).items():
@@ -216,17 +233,45 @@ def _check(plan: Plan, exposure: JwstDataModel) -> None:
                 )
             if known[name].reference is None:
                 known[name].check(value, where=f"{plan.pipeline}, {made.name}")
-        for keyword in made.missing(exposure):
+        for keyword in made.missing(exposure, plan.options.get(made.name, {})):
             missing.setdefault(keyword, []).append(made.name)
     if missing:
         wanted = "; ".join(f"{keyword} (for {', '.join(steps)})" for keyword, steps in missing.items())
         raise InputError(
             f"{plan.pipeline}: {exposure.meta.filename or 'the exposure'} lacks {wanted}. Set them in the header and run again."
         )
-    needed = [(p.reference.reftype, plan.options.get(s.name, {}).get(p.name)) for s in plan.steps for p in s.references if p.reference]
-    prefetch(exposure, sorted({reftype for reftype, given in needed if given is None}))
-    for reftype, given in needed:
-        resolve(exposure, reftype, given)
+    _refuse_twice(plan, exposure)
+    mended = {name for made in plan.steps for name in made.any_shape} if "dq_init" in [s.name for s in plan.steps] else ()
+    check_exposure(exposure, any_shape=mended)
+    _check_references(plan, exposure)
+
+
+def _check_references(plan: Plan, exposure: JwstDataModel) -> None:
+    """Find the references of all steps, and see that each is for the exposure, as far as headers tell."""
+    from jwnb.references.opening import check_reference
+    from jwnb.references.resolver import prefetch, resolve
+
+    needed = [(p, plan.options.get(s.name, {}).get(p.name)) for s in plan.steps for p in s.references]
+    prefetch(exposure, sorted({p.reference.reftype for p, given in needed if given is None and p.reference}))
+    for parameter, given in needed:
+        marker = parameter.reference
+        assert marker is not None
+        check_reference(resolve(exposure, marker.reftype, given), classes_of(parameter), exposure, marker)
+
+
+def _refuse_twice(plan: Plan, exposure: JwstDataModel) -> None:
+    """Raise `InputError` where a step that changes the values would be done a second time."""
+    done = [s.name for s in plan.steps if s.name in _ONCE and s.status and exposure.meta.cal_step.instance.get(s.status) == "COMPLETE"]
+    if done:
+        raise InputError(
+            f"{plan.pipeline}: {exposure.meta.filename or 'the exposure'} has been through {', '.join(done)} already; "
+            "twice would be wrong. "
+            f"Start from the product before, or leave them out: skip=({', '.join(map(repr, done))},)."
+        )
+
+
+def _lacks(exposure: JwstDataModel, attribute: str) -> bool:
+    return getattr(exposure.meta.instrument, attribute) is None
 
 
 def _skipped(entry: Entry, why: str) -> dict[str, Any]:

@@ -59,8 +59,8 @@ def load(path: PathLike) -> Association:
         raise MissingFileError(f"there is no association file {path}.")
     content = _parsed(path)
     products = content.get("products") if isinstance(content, Mapping) else None
-    if not products:
-        raise InputError(f"{path} has no products, so it is not an association.")
+    if not products or not isinstance(products, list):
+        raise InputError(f"{path} has no products, or not a list of them, so it is not an association.")
     return Association(
         path=path,
         products=tuple(_product(path, p) for p in products),
@@ -70,7 +70,10 @@ def load(path: PathLike) -> Association:
 
 
 def _parsed(path: Path) -> Any:
-    text = path.read_text()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as an association: {error}") from error
     try:
         return json.loads(text)
     except json.JSONDecodeError:
@@ -86,6 +89,8 @@ def _product(path: Path, raw: Mapping[str, Any]) -> Product:
         members = tuple(Member(path.parent / m["expname"], str(m["exptype"]).lower()) for m in raw["members"])
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: each product needs members with expname and exptype ({error}).") from error
+    if not all(isinstance(part, str) for m in raw["members"] for part in (m["expname"], m["exptype"])):
+        raise InputError(f"{path}: expname and exptype of members must be text.")
     if not any(m.role == "science" for m in members):
         raise InputError(f"{path}: the product {raw.get('name')!r} has no science member.")
     first = next(m.path for m in members if m.role == "science")

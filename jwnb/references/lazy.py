@@ -1,5 +1,6 @@
 """Large references, read piece by piece."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -9,14 +10,16 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from astropy.io.fits.verify import VerifyError
 from stdatamodels.dynamicdq import dynamic_mask
 from stdatamodels.jwst.datamodels import JwstDataModel
 from stdatamodels.jwst.datamodels.dqflags import pixel
 
-from jwnb.errors import InputError
+from jwnb.errors import InputError, JwnbError
+from jwnb.models import check_file, check_whole
 from jwnb.references.frames import Cut
 
-__all__ = ["LazyReference", "chosen_class", "fits_names"]
+__all__ = ["LazyReference", "chosen_class", "fits_names", "header_and_shapes", "primary_extension"]
 
 Index = int | slice | tuple[int | slice, ...] | None
 
@@ -72,6 +75,7 @@ class LazyReference:
         InputError
             It is no FITS file.
         """
+        header_and_shapes(path)  # refuses what is not whole
         return cls(name, _metadata(path, chosen_class(path, classes)), path=path)
 
     def __repr__(self) -> str:
@@ -103,12 +107,10 @@ class LazyReference:
         own = self._own_shape(name)
         return own if self.cut is None else self.cut.shape(own)
 
-    def shapes(self) -> list[tuple[int, ...]]:
-        """Return the shapes of all arrays as they are in the reference, the primary one first."""
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of all arrays as they are in the reference, by extension."""
         names = list(self._extensions) if self.model is None else [a for a in self._names if self._array(a) is not None]
-        primary = self._carrier.get_primary_array_name()
-        ordered = sorted(names, key=lambda name: self._hdu(name) != self._hdu(primary))
-        return [self._own_shape(name) for name in ordered]
+        return {self._hdu(name): self._own_shape(name) for name in names}
 
     def read(self, name: str = "SCI", index: Index = None, *, native: bool = True) -> np.ndarray:
         """Read an array, or planes of it, cut to the subarray.
@@ -187,7 +189,7 @@ def chosen_class(path: Path, classes: Sequence[type[JwstDataModel]]) -> type[Jws
     """Return, of several classes, the one that a file says it is, or the first."""
     if len(classes) == 1 or path.suffix != ".fits":
         return classes[0]
-    stated = fits.getval(path, "DATAMODL") if _has_keyword(path, "DATAMODL") else None
+    stated = _layout(path, *_stamp(path))[2].get("DATAMODL")
     return next((c for c in classes if c.__name__ == stated), classes[0])
 
 
@@ -197,14 +199,29 @@ def fits_names(model_class: type[JwstDataModel]) -> dict[str, str]:
     return {name: hdu for name, hdu in _hdus(model_class().schema["properties"]) if not name.endswith("_def")}
 
 
+@cache
+def primary_extension(model_class: type[JwstDataModel]) -> str:
+    """Return the extension of a model class's main array; empty where it has none."""
+    name = model_class().get_primary_array_name()
+    return fits_names(model_class).get(name, "")  # type: ignore[arg-type]
+
+
 def _hdus(properties: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name, schema in properties.items():
         if "fits_hdu" in schema and not isinstance(schema.get("datatype"), list):
             yield name, schema["fits_hdu"]
 
 
-def _has_keyword(path: Path, keyword: str) -> bool:
-    return keyword in fits.getheader(path)
+def header_and_shapes(path: Path) -> tuple[fits.Header, dict[str, tuple[int, ...]]]:
+    """Return the first header of a FITS file and the shapes of its images by extension.
+
+    Raises
+    ------
+    InputError
+        It is no FITS file, or not whole.
+    """
+    images, _, header = _layout(path, *_stamp(path))
+    return header, {name: image.shape for name, image in images.items()}
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -217,20 +234,26 @@ def _extensions(path: Path) -> dict[str, _Extension]:
 
 
 @lru_cache(maxsize=64)
-def _layout(path: Path, mtime_ns: int, size: int) -> tuple[dict[str, _Extension], frozenset[str]]:
-    """Return where the images of a file lie, and the names of its tables."""
+def _layout(path: Path, mtime_ns: int, size: int) -> tuple[dict[str, _Extension], frozenset[str], fits.Header]:
+    """Return where the images of a file lie, the names of its tables, and its first header; refuse a file that is not whole."""
     images: dict[str, _Extension] = {}
     tables = set()
     try:
-        with fits.open(path, memmap=True) as opened:
+        check_file(path)
+        with warnings.catch_warnings(), fits.open(path, memmap=True) as opened:
+            warnings.filterwarnings("ignore", message="File may have been truncated")  # checked here, with the numbers
+            if path.suffix != ".gz":
+                check_whole(path, opened)
             for number, hdu in enumerate(opened):
                 if isinstance(hdu, fits.BinTableHDU) and not isinstance(hdu, fits.CompImageHDU):
                     tables.add(hdu.name)
                 elif hdu.is_image and hdu.header.get("NAXIS", 0) > 0:
                     images.setdefault(hdu.name, _extension(number, hdu, compressed=path.suffix == ".gz"))
-    except OSError as error:
-        raise InputError(f"the reference {path} cannot be read as FITS: {error}") from error
-    return images, frozenset(tables)
+            return images, frozenset(tables), opened[0].header.copy()
+    except JwnbError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, VerifyError) as error:
+        raise InputError(f"{path} cannot be read as FITS: {error}") from error
 
 
 def _extension(number: int, hdu: Any, *, compressed: bool) -> _Extension:
@@ -279,4 +302,4 @@ def _metadata(path: Path, model_class: type[JwstDataModel]) -> JwstDataModel:
                     headers.append(hdu)
             return model_class(headers)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"the reference {path} cannot be read as a {model_class.__name__}: {error}") from error
+        raise InputError(f"{path} cannot be read as a {model_class.__name__}: {error}") from error

@@ -21,8 +21,9 @@ from typing import Any
 from stdatamodels.jwst.datamodels import JwstDataModel
 
 from jwnb.errors import InputError, MissingReferenceError
+from jwnb.models import keyword_of
 
-__all__ = ["Entry", "OfflineSet", "offline_set", "write_offline_set"]
+__all__ = ["Entry", "OfflineSet", "offline_set", "value_of", "write_offline_set"]
 
 FORMAT = "jwnb-offline-set"
 VERSION = 1
@@ -50,14 +51,14 @@ class Entry:
 
     def fits(self, exposure: JwstDataModel) -> bool:
         """Whether every condition of the entry holds for an exposure."""
-        return all(_equal(_value(exposure, name), wanted) for name, wanted in self.match.items())
+        return all(_equal(value_of(exposure, name), wanted) for name, wanted in self.match.items())
 
     def distance(self, exposure: JwstDataModel) -> list[str]:
         """Return, in words, the conditions that do not hold."""
         return [
-            f"{name} is {_value(exposure, name)!r}, not {wanted!r}"
+            f"{name} {_is(exposure, name)}, not {wanted!r}"
             for name, wanted in self.match.items()
-            if not _equal(_value(exposure, name), wanted)
+            if not _equal(value_of(exposure, name), wanted)
         ]
 
 
@@ -195,13 +196,19 @@ def _read(path: Path, mtime_ns: int, size: int) -> OfflineSet:
     return OfflineSet(path.parent, name, str(tree.get("context") or name), entries)
 
 
-def _value(exposure: JwstDataModel, name: str) -> Any:
+def value_of(exposure: JwstDataModel, name: str) -> Any:
+    """Return a metadata value by its dotted name, None where it is missing."""
     node: Any = exposure
     for part in name.split("."):
         node = getattr(node, part, None)
         if node is None:
             return None
     return node
+
+
+def _is(exposure: JwstDataModel, name: str) -> str:
+    value = value_of(exposure, name)
+    return f"({keyword_of(exposure, name)}) is missing" if value is None else f"is {value!r}"
 
 
 def _equal(value: Any, wanted: Any) -> bool:

@@ -1,22 +1,37 @@
 """Opening references: once, cut to the exposure's subarray, and piecewise where they are large."""
 
+import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from stdatamodels.jwst.datamodels import JwstDataModel
 
 from jwnb import settings
-from jwnb.errors import InputError, MissingReferenceError
+from jwnb.errors import InputError, JwnbError, MissingReferenceError
 from jwnb.models import in_native_order, turn_to_native_order
-from jwnb.references.frames import Cut, cut_for, exposure_frame, reference_frame
-from jwnb.references.lazy import LazyReference
+from jwnb.parameters import Reference
+from jwnb.references.frames import IRS2_ROWS, Cut, cut_for, exposure_frame, reference_frame
+from jwnb.references.lazy import LazyReference, chosen_class, header_and_shapes, primary_extension
 from jwnb.references.resolver import Resolved
 
-__all__ = ["LazyReference", "ReferenceCache", "cache", "lazy_reference", "open_reference", "require_finite"]
+__all__ = ["LazyReference", "ReferenceCache", "cache", "check_reference", "lazy_reference", "open_reference", "require_finite"]
+
+# What REFTYPE says of the types that the steps take: one of these in the place of another is a mistake.
+_KINDS = frozenset(
+    {
+        "mask", "saturation", "superbias", "linearity", "dark", "gain", "readnoise", "ipc", "flat", "area", "distortion", "photom",
+        "filteroffset",
+    }
+)  # fmt: skip
+# Types that have a value for each pixel; compiled kernels trust that they have the exposure's shape.
+_OF_PIXELS = frozenset({"mask", "saturation", "superbias", "linearity", "dark", "gain", "readnoise", "flat", "area"})
+# Arrays of these that need not have it: the step looks at the shape itself.
+_OF_ANY_SHAPE = frozenset({"average_dark_current", "AVDRKCUR"})
 
 _ANY = frozenset({"ANY", "N/A", "NONE", "ALL", "MULTIPLE", "*"})
 
@@ -105,17 +120,11 @@ def open_reference(
     if resolved.model is not None:
         model = _given_model(resolved, classes)
     elif resolved.path is not None:
-        model = cache.open(resolved.path, classes)
+        with _naming(resolved):
+            model = cache.open(resolved.path, classes)
     else:
         raise InputError(f"the {resolved.reftype} reference is not applicable, so it cannot be opened.")
-    if whole:
-        for what in ("instrument", "detector"):
-            _check_same(f"the {resolved.reftype} reference {resolved.name}", what, model.meta, exposure)
-        return model
-    if whole:
-        _check_same(f"the {resolved.reftype} reference {resolved.name}", "instrument", model.meta, exposure)
-        return model
-    cut = _cut(resolved, model.meta, _shapes(model), exposure)
+    cut = _fitted(resolved, model.meta, _arrays(model), model.get_primary_array_name(), exposure, whole=whole)
     return model if cut is None or cut.whole else _cut_model(model, cut, exposure)
 
 
@@ -148,11 +157,47 @@ def lazy_reference(
     if resolved.model is not None:
         lazy = LazyReference.of_model(_given_model(resolved, classes), resolved.name)
     elif resolved.path is not None:
-        lazy = LazyReference.of_file(resolved.path, classes, resolved.name)
+        with _naming(resolved):
+            lazy = LazyReference.of_file(resolved.path, classes, resolved.name)
     else:
         raise InputError(f"the {resolved.reftype} reference is not applicable, so it cannot be opened.")
-    lazy.cut = _cut(resolved, lazy.meta, lazy.shapes(), exposure)
+    lazy.cut = _fitted(resolved, lazy.meta, lazy.shapes(), primary_extension(lazy.model_class), exposure)  # type: ignore[arg-type]
     return lazy
+
+
+def check_reference(resolved: Resolved, model_class: Sequence[type[JwstDataModel]], exposure: JwstDataModel, marker: Reference) -> None:
+    """Raise what opening a reference for an exposure would raise; of a FITS file no more than headers is read.
+
+    Parameters
+    ----------
+    resolved : Resolved
+        Which reference.
+    model_class : sequence of classes
+        What the step takes.
+    exposure : JwstDataModel
+        The exposure.
+    marker : Reference
+        How the step asks for it; where it wants finite values, the reference is opened.
+
+    Raises
+    ------
+    MissingReferenceError
+        The reference is of another instrument or detector, does not cover the exposure, or has no finite value.
+    InputError
+        The file cannot be read, or is a reference of another type.
+    """
+    if not resolved.applicable:
+        return
+    if resolved.path is not None and resolved.path.suffix == ".fits":
+        with _naming(resolved):
+            header, shapes = header_and_shapes(resolved.path)
+            primary = primary_extension(chosen_class(resolved.path, model_class))  # type: ignore[arg-type]
+        _fitted(resolved, _meta_of(header), shapes, primary, exposure, whole=marker.whole)
+        if not marker.finite:
+            return
+    model = open_reference(resolved, model_class, exposure, whole=marker.whole)
+    if marker.finite:
+        require_finite(model.data, resolved.reftype)
 
 
 def require_finite(array: np.ndarray, reftype: str) -> np.ndarray:
@@ -169,6 +214,15 @@ def require_finite(array: np.ndarray, reftype: str) -> np.ndarray:
     raise MissingReferenceError(f"the {reftype} reference has no finite value in this subarray; pass another {reftype} reference.")
 
 
+@contextlib.contextmanager
+def _naming(resolved: Resolved) -> Iterator[None]:
+    """Say of what goes wrong with a file which reference it is."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"the {resolved.reftype} reference cannot be used: {error}") from error
+
+
 def arrays_of(tree: Any) -> Iterator[np.ndarray]:
     """Yield the arrays of a model's tree."""
     if isinstance(tree, np.ndarray):
@@ -182,14 +236,16 @@ def arrays_of(tree: Any) -> Iterator[np.ndarray]:
 
 
 def _open(path: Path, classes: Sequence[type[JwstDataModel]]) -> JwstDataModel:
-    from jwnb.references.lazy import chosen_class
-
     try:
+        if path.suffix == ".fits":
+            header_and_shapes(path)  # refuses what is not whole
         model = chosen_class(path, classes)(str(path))
         turn_to_native_order(model.instance)
         return model
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"the reference {path} cannot be read as a {classes[0].__name__}: {error}") from error
+    except (JwnbError, Warning, MemoryError):
+        raise
+    except Exception as error:  # a damaged file makes its readers raise anything
+        raise InputError(f"{path} cannot be read as a {classes[0].__name__}: {error}") from error
 
 
 def _given_model(resolved: Resolved, classes: tuple[type[JwstDataModel], ...]) -> JwstDataModel:
@@ -208,25 +264,69 @@ def _converted(resolved: Resolved, classes: tuple[type[JwstDataModel], ...]) -> 
     return wanted(model)
 
 
-def _shapes(model: JwstDataModel) -> list[tuple[int, ...]]:
-    """Return the shapes of a model's arrays of pixels, the primary one first."""
-    primary = model.instance.get(model.get_primary_array_name())
-    first = [primary.shape] if isinstance(primary, np.ndarray) else []
-    return first + [array.shape for array in arrays_of(model.instance) if array.dtype.names is None]
+def _arrays(model: JwstDataModel) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a model's arrays of pixels by name."""
+    return {name: part.shape for name, part in model.instance.items() if isinstance(part, np.ndarray) and part.dtype.names is None}
 
 
-def _cut(resolved: Resolved, meta: Any, shapes: list[tuple[int, ...]], exposure: JwstDataModel) -> Cut | None:
-    """Check that a reference is for the exposure, and return its part; None where it has no detector pixels."""
+def _meta_of(header: Mapping[str, Any]) -> SimpleNamespace:
+    """Return of a file's header what `_fitted` asks for, as a model has it."""
+
+    def get(keyword: str) -> Any:
+        return header.get(keyword)
+
+    return SimpleNamespace(
+        reftype=get("REFTYPE"),
+        instrument=SimpleNamespace(name=get("INSTRUME"), detector=get("DETECTOR"), p_detector=get("P_DETECT")),
+        subarray=SimpleNamespace(xstart=get("SUBSTRT1"), ystart=get("SUBSTRT2"), xsize=get("SUBSIZE1"), ysize=get("SUBSIZE2")),
+    )
+
+
+def _fitted(
+    resolved: Resolved, meta: Any, arrays: Mapping[str, tuple[int, ...]], primary: str, exposure: JwstDataModel, *, whole: bool = False
+) -> Cut | None:
+    """Check that a reference is for the exposure, and return its part; None where it has no detector pixels, or is wanted whole."""
     named = f"the {resolved.reftype} reference {resolved.name}"
+    _check_kind(resolved, meta, named)
+    if resolved.reftype in _OF_PIXELS and primary not in arrays:
+        raise InputError(f"{named} has no {primary.upper()} array; it has {', '.join(a.upper() for a in arrays) or 'none'}.")
+    if whole:
+        for what in ("instrument", "detector"):
+            _check_same(named, what, meta, exposure)
+        return None
+    shapes = [arrays[name] for name in sorted(arrays, key=lambda name: name != primary)]
     _check_same(named, "instrument", meta, exposure)
     if all(len(shape) < 2 for shape in shapes):
         return None
     frame = reference_frame(meta, shapes, exposure_frame(exposure))
-    if frame is None:
-        return None
-    if resolved.source != "CRDS":  # what CRDS's rules select, its headers need not confirm
+    if frame is not None and resolved.source != "CRDS":  # what CRDS's rules select, its headers need not confirm
         _check_same(named, "detector", meta, exposure)
-    return cut_for(frame, exposure, lambda: named)
+    cut = None if frame is None else cut_for(frame, exposure, lambda: named)
+    if resolved.reftype in _OF_PIXELS:
+        _check_shapes(named, arrays, cut, exposure)
+    return cut
+
+
+def _check_kind(resolved: Resolved, meta: Any, named: str) -> None:
+    stated = str(getattr(meta, "reftype", None) or "").lower()
+    if stated in _KINDS and stated != resolved.reftype:
+        raise InputError(f"{named} is a {stated} reference (REFTYPE={stated.upper()}); pass a {resolved.reftype} reference.")
+
+
+def _check_shapes(named: str, arrays: Mapping[str, tuple[int, ...]], cut: Cut | None, exposure: JwstDataModel) -> None:
+    """Raise `MissingReferenceError` where an array of pixels is not of the exposure's rows and columns."""
+    if exposure.shape is None or (cut is not None and cut.lines is not None):  # stripes are taken line by line
+        return
+    wanted = tuple(exposure.shape[-2:])
+    # IRS2 readouts interleave reference pixels, which some references leave out.
+    allowed = {wanted, (2048, wanted[1])} if wanted[0] == IRS2_ROWS else {wanted}
+    for name, shape in arrays.items():
+        part = shape if cut is None else cut.shape(shape)
+        if len(shape) >= 2 and part[-2:] not in allowed and name not in _OF_ANY_SHAPE:
+            raise MissingReferenceError(
+                f"{named}: {name.upper()} has {shape[-1]}×{shape[-2]} pixels, which cannot be cut to the exposure's "
+                f"{wanted[1]}×{wanted[0]}. Pass a reference of the same subarray or of the full frame."
+            )
 
 
 def _check_same(named: str, what: str, meta: Any, exposure: JwstDataModel) -> None:

@@ -10,13 +10,19 @@ from typing import Literal
 from stdatamodels.jwst.datamodels import JwstDataModel
 
 from jwnb.errors import InputError, MissingReferenceError
+from jwnb.models import keyword_of
 from jwnb.references import crds_client
 from jwnb.references.active import Given, active, use
+from jwnb.references.offline import value_of
 
 __all__ = ["Resolved", "prefetch", "resolve", "use"]
 
 Source = Literal["argument", "override", "offline set", "CRDS"]
 NOT_APPLICABLE = "N/A"
+_SELECTING = (
+    "meta.instrument.name", "meta.instrument.detector", "meta.instrument.filter", "meta.exposure.type", "meta.exposure.readpatt",
+    "meta.observation.date", "meta.observation.time",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ def resolve(exposure: JwstDataModel, reftype: str, given: Given | None = None) -
     if now.offline:
         path = now.offline.find(exposure, reftype)
         return Resolved(reftype, "offline set", path, None, NOT_APPLICABLE if path is None else path.name, now.offline.context)
-    return _from_crds(reftype, crds_client.best_references(exposure, (reftype,), now.context))
+    return _from_crds(exposure, reftype, crds_client.best_references(exposure, (reftype,), now.context))
 
 
 def prefetch(exposure: JwstDataModel, reftypes: Iterable[str]) -> dict[str, Resolved | MissingReferenceError]:
@@ -115,7 +121,7 @@ def prefetch(exposure: JwstDataModel, reftypes: Iterable[str]) -> dict[str, Reso
     for reftype in wanted:
         try:
             if isinstance(answers, crds_client.Answers) and reftype in asked:
-                found[reftype] = _from_crds(reftype, answers)
+                found[reftype] = _from_crds(exposure, reftype, answers)
             elif isinstance(answers, MissingReferenceError) and reftype in asked:
                 found[reftype] = answers
             else:
@@ -141,16 +147,22 @@ def _from_caller(reftype: str, given: Given, source: Source) -> Resolved:
     return Resolved(reftype, source, path, None, path.name, None)
 
 
-def _from_crds(reftype: str, answers: crds_client.Answers) -> Resolved:
+def _from_crds(exposure: JwstDataModel, reftype: str, answers: crds_client.Answers) -> Resolved:
     answer = answers.found[reftype]
     if isinstance(answer, str):
         raise MissingReferenceError(
-            f"CRDS has no {reftype} reference for this exposure ({answers.context}): {answer}. "
+            f"CRDS has no {reftype} reference for this exposure ({answers.context}): {answer}.{_lacking(exposure)} "
             "Pass reference=…, or override it with jwnb.references.use({…})."
         )
     if answer is None:
         return Resolved(reftype, "CRDS", None, None, NOT_APPLICABLE, answers.context)
     return Resolved(reftype, "CRDS", answer, None, f"crds://{answer.name}", answers.context)
+
+
+def _lacking(exposure: JwstDataModel) -> str:
+    """Return in words which of the keywords that CRDS mostly selects by an exposure does not have."""
+    missing = [keyword_of(exposure, name) for name in _SELECTING if value_of(exposure, name) is None]
+    return f" The exposure has no {', '.join(missing)}, by which CRDS may select." if missing else ""
 
 
 def _what_is_wrong(path: Path) -> str:

@@ -106,6 +106,8 @@ def dark_current(
     Manual, dark_current (row B-30). ZEROFRAME has no dark subtracted, as it is the first read after the reset.
     """
     shape = reference.shape("SCI")
+    if len(shape) not in {3, 4}:
+        raise MissingReferenceError(f"the dark {reference.name} has the shape {shape}; ([nints,] nframes, ny, nx) was expected.")
     if shape[-2:] != ramp.data.shape[-2:]:
         raise MissingReferenceError(f"the dark {reference.name} has frames of {shape[-2:]}, the exposure of {ramp.data.shape[-2:]} pixels.")
     grouping = _grouping(ramp, reference)

@@ -18,8 +18,8 @@ __all__ = ["jump"]
 def jump(
     ramp: RampModel,
     *,
-    gain: GainModel = Reference("gain"),
-    readnoise: ReadnoiseModel = Reference("readnoise"),
+    gain: GainModel = Reference("gain", finite=True),
+    readnoise: ReadnoiseModel = Reference("readnoise", finite=True),
     rejection_threshold: Annotated[float, Param(min=0, unit="sigma")] = 4.0,
     three_group_rejection_threshold: Annotated[float, Param(min=0, unit="sigma")] = 6.0,
     four_group_rejection_threshold: Annotated[float, Param(min=0, unit="sigma")] = 5.0,

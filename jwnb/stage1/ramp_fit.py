@@ -134,8 +134,8 @@ def ramp_fit(
     pixels = _pixels(ramp, gain, readnoise)
     weights = optimal_weights(plan.stop - plan.start)
     rate, rateints, median = fit_ramps(ramps, pixels, plan=plan, bits=bits, weights=weights)
-    if not np.isfinite(rate.rate).any():
-        note("no pixel has a group that can be fitted, so all rates are NaN", degraded=True)
+    if np.all(rate.dq & dq.pixel("DO_NOT_USE", "REFERENCE_PIXEL")):
+        note("no pixel has a group that can be fitted, so no rate can be used", degraded=True)
     factor = gain.meta.exposure.gain_factor
     fitopt = None
     if save_opt:

@@ -16,7 +16,7 @@ from jwnb.step import Reference, SkipStep, note, share, step
 __all__ = ["dq_init", "group_scale"]
 
 
-@step("group_scale", scope="pixel", status="group_scale")
+@step("group_scale", scope="pixel", status="group_scale", any_shape=("pixeldq", "groupdq"))
 def group_scale(ramp: RampModel) -> RampModel:
     """Undo the on-board averaging's wrong divisor where NFRAMES is no power of two.
 
@@ -53,7 +53,7 @@ def group_scale(ramp: RampModel) -> RampModel:
     return out
 
 
-@step("dq_init", scope="pixel", status="dq_init")
+@step("dq_init", scope="pixel", status="dq_init", any_shape=("pixeldq", "groupdq", "dq"))
 def dq_init(
     exposure: RampModel | GuiderRawModel,
     *,
@@ -76,7 +76,8 @@ def dq_init(
     -------
     RampModel or GuiderRawModel
         Of a ramp, ``pixeldq`` (ny, nx) has the mask added, and DO_NOT_USE pixels of the mask have DO_NOT_USE in every group of
-        ``groupdq``. Of a guide star exposure, ``dq`` has the mask added.
+        ``groupdq``; so has, which raw counts have none of, what is NaN or infinite. Of a guide star exposure, ``dq`` has the mask
+        added.
 
     Raises
     ------
@@ -101,6 +102,12 @@ def dq_init(
     groupdq = _fitting(exposure.groupdq, exposure.data.shape, np.uint8, "GROUPDQ")
     unusable = (mask & dq.PIXEL["DO_NOT_USE"]).astype(np.uint8)
     out.groupdq = flag_groups(groupdq, unusable)
+    with np.errstate(invalid="ignore"):
+        all_finite = np.isfinite(exposure.data.sum())
+    if not all_finite:
+        lost = ~np.isfinite(exposure.data)
+        note(f"{np.count_nonzero(lost)} samples of SCI are NaN or infinite: they are flagged DO_NOT_USE", degraded=True)
+        out.groupdq = out.groupdq | np.where(lost, dq.GROUP["DO_NOT_USE"], np.uint8(0))
     return out
 
 

@@ -1,5 +1,6 @@
 """photom: from counts to surface brightness."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -35,7 +36,12 @@ _AREAS_DIFFER = 1e-3  # fraction by which the pixel areas of two references may 
 _SCALED = ("data", "err", "var_poisson", "var_rnoise", "var_flat")
 
 
-@step("photom", scope="pixel", status="photom", exposures=frozenset(_SELECTS))
+def _selecting_keywords(image: JwstDataModel, _: Mapping[str, Any]) -> tuple[str, ...]:
+    wanted = {"filter": "meta.instrument.filter", "pupil": "meta.instrument.pupil"}
+    return tuple(wanted[column] for column in _SELECTS.get(image.meta.exposure.type or "", ()) if column in wanted)
+
+
+@step("photom", scope="pixel", status="photom", exposures=frozenset(_SELECTS), needs=_selecting_keywords)
 def photom(
     image: ImageModel | CubeModel,
     *,
@@ -73,14 +79,16 @@ def photom(
     Raises
     ------
     MissingReferenceError
-        More than one row of the table fits.
+        The table is missing or empty, or more than one row fits.
     InputError
-        The table changes with time and the exposure lacks EXPMID.
+        FILTER or PUPIL is missing where the table is selected by it; the table changes with time and the exposure lacks EXPMID.
     WrongExposureError
         There is no imaging table for this EXP_TYPE.
     """
     if image.meta.instrument.name == "NIRISS" and isinstance(image, CubeModel):
         raise SkipStep("the conversion of NIRISS is for images, and this is a cube of integrations")
+    if photom.phot_table is None or not len(photom.phot_table):
+        raise MissingReferenceError("the photom reference has no table, or an empty one; pass another photom reference.")
     row = find_row(image, photom.phot_table)
     correction = throughput(photom, row, image.meta.exposure.mid_time) if apply_time_correction else 1.0
     out = share(image)

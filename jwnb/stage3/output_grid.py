@@ -21,10 +21,12 @@ from jwnb.errors import InputError, MissingFileError, ParameterError
 from jwnb.wcs.pixelmap import bounding_box_of
 from jwnb.wcs.sip import approximate, replace_linear_terms
 
-__all__ = ["Grid", "combined_region", "given_grid", "grid_around", "mean_pixel_area", "outlines", "write_keywords"]
+__all__ = ["POINTING_OF_GRID", "Grid", "combined_region", "given_grid", "grid_around", "mean_pixel_area", "outlines", "write_keywords"]
 
 Array = npt.NDArray[np.float64]
 
+# Of the first image's wcsinfo: where an output grid lies and how it is turned.
+POINTING_OF_GRID = ("ra_ref", "dec_ref", "roll_ref", "v3yangle", "vparity")
 _ARCSEC = 3600.0
 # Vertices of a combined outline nearer than this along both axes (pixels), or bent by less than this (radians), are left out.
 _SAME_VERTEX = 0.05
@@ -104,7 +106,7 @@ def grid_around(
         The pointing keywords are incomplete, or the grid would be under two pixels on a side.
     """
     info = reference.meta.wcsinfo.instance
-    missing = [k for k in ("ra_ref", "dec_ref", "roll_ref", "v3yangle", "vparity") if info.get(k) is None]
+    missing = [k for k in POINTING_OF_GRID if info.get(k) is None]
     if missing:
         raise InputError(f"the first image lacks {', '.join(missing).upper()} in its wcsinfo; resample needs them for the output grid.")
     wcs = reference.meta.wcs

@@ -1,7 +1,7 @@
 """Resampling: one image on one grid from one exposure or many."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,10 +13,20 @@ from stdatamodels.jwst.datamodels import ImageModel, JwstDataModel
 
 from jwnb import dq
 from jwnb.errors import InputError, ParameterError, WrongExposureError
+from jwnb.exposure import check_exposure
 from jwnb.models import Exposures, product_name
 from jwnb.stage3.blend import Blend
 from jwnb.stage3.coadd import Coadd, Options, bytes_needed, exposure_weight
-from jwnb.stage3.output_grid import Grid, combined_region, given_grid, grid_around, is_imaging, mean_pixel_area, write_keywords
+from jwnb.stage3.output_grid import (
+    POINTING_OF_GRID,
+    Grid,
+    combined_region,
+    given_grid,
+    grid_around,
+    is_imaging,
+    mean_pixel_area,
+    write_keywords,
+)
 from jwnb.step import Param, note, step
 from jwnb.wcs.frames import footprint, polygon
 from jwnb.wcs.pixelmap import image_to_image
@@ -30,7 +40,13 @@ _NOT_CONSERVING = ("gaussian", "lanczos2", "lanczos3")
 _GROUP = ("program_number", "observation_number", "visit_number", "visit_group", "sequence_id", "activity_id", "exposure_number")
 
 
-@step("resample", scope="frame", status="resample")
+def _pointing_needed(model: JwstDataModel, options: Mapping[str, Any]) -> tuple[str, ...]:
+    if options.get("output_wcs") or not isinstance(model, ImageModel):
+        return ()
+    return tuple(f"meta.wcsinfo.{name}" for name in POINTING_OF_GRID)
+
+
+@step("resample", scope="frame", status="resample", needs=_pointing_needed)
 def resample(
     images: Exposures,
     *,
@@ -224,9 +240,10 @@ def _checked(model: JwstDataModel) -> ImageModel:
     if getattr(model, "data", None) is None or model.data.ndim != 2:
         raise WrongExposureError(f"resample takes 2-D images; {name} is a {type(model).__name__}.")
     if not model.meta.hasattr("wcs") or model.meta.wcs is None:
-        raise InputError(f"{name} has no WCS: run assign_wcs first.")
+        raise InputError(f"{name} has no WCS: run assign_wcs first (image2 does).")
     if not is_imaging(model.meta.wcs):
         raise WrongExposureError(f"resample is for images; the WCS of {name} is not one of two sky coordinates.")
+    check_exposure(model)
     return model
 
 
@@ -280,7 +297,8 @@ def _check_memory(grid: Grid, inputs: int, options: Options, limit: float | None
     if allowed is not None and needed > allowed:
         raise InputError(
             f"the output image would have {size}; {'memory_limit is' if limit is not None else 'there are free'} {allowed:.3g} GiB. "
-            "Give a smaller output_shape, a larger pixel_scale, or fewer images; enable_err=False and enable_ctx=False save memory."
+            "Give a smaller output_shape, a larger pixel_scale, or fewer images; enable_err=False and enable_ctx=False save memory. "
+            "Are all images of one field?"
         )
     note(f"output image of {size}")
 
@@ -315,6 +333,8 @@ def _product(first: ImageModel, images: Exposures, grid: Grid) -> ImageModel:
 def _fill_product(product: ImageModel, coadd: Coadd, grid: Grid, ratio: float, *, report_var: bool) -> None:
     options = coadd.options
     product.data, product.wht = coadd.data, coadd.weight
+    if not coadd.weight.any():
+        note("no input pixel could be used, so the image holds no data", degraded=True)
     if coadd.context is not None:
         product.con = coadd.context
     if coadd.flags is not None:

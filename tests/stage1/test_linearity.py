@@ -79,5 +79,5 @@ def test_references_that_do_not_fit_are_refused() -> None:
         jwnb.linearity(ramp, reference=reference(0, 1, shape=(8, 8)))
     odd = reference(0, 1)
     odd.dq = np.zeros((8, 8), np.uint32)
-    with pytest.raises(MissingReferenceError, match="dq"):
+    with pytest.raises(MissingReferenceError, match="DQ has 8×8 pixels"):
         jwnb.linearity(ramp, reference=odd)
