@@ -396,14 +396,16 @@ def _effective(made: Step, exposure: JwstDataModel, given: Mapping[str, Any]) ->
 
 
 def _say_what_is_not_had(made: Step, exposure: JwstDataModel) -> None:
-    """Note the options that a parameter reference or file sets and the step does not have: nothing is left out in silence."""
+    """Note the options that a parameter reference or file sets and the step does not have: nothing is left out in silence.
+
+    A switch turned on, or a method chosen, changes the result, so that is a warning too; a number only tunes what is switched on elsewhere.
+    """
     known = {option.name for option in made.options} | {"skip"}
     for name, given in _given(made, exposure).items():
         if name not in known:
-            note(
-                f"{name}={given.value!r} of {given.source} is not an option of {made.name} here and has no effect",
-                degraded=name not in _PROCESSES,
-            )
+            decides = given.value is True or (isinstance(given.value, str) and given.value != "median")
+            text = f"{name}={given.value!r} of {given.source} is not an option of {made.name} here and has no effect"
+            note(text, degraded=decides and name not in _PROCESSES)
 
 
 def _given(made: Step, exposure: JwstDataModel) -> dict[str, Any]:

@@ -277,11 +277,14 @@ def test_an_unknown_step_gets_the_nearest_name():
 
 
 def test_an_option_of_a_parameter_reference_that_is_not_had_is_said(scale, ramp, gain):
-    with jwnb.references.use(parameters={"scale": {"snowballs": True, "maximum_cores": "all"}}):
+    with jwnb.references.use(parameters={"scale": {"snowballs": True, "maximum_cores": "all", "edge_size": 25}}):
         with pytest.warns(CalibrationWarning, match="snowballs=True of .* is not an option of scale here"):
             out = scale(ramp, reference=gain)
     notes = jwnb.ledger(out)[-1]["notes"]
     assert any("maximum_cores='all'" in n for n in notes)
+    assert any("edge_size=25" in n for n in notes)
+    with jwnb.references.use(parameters={"scale": {"edge_size": 25, "snowballs": False}}):
+        scale(ramp, reference=gain)  # nothing that changes the result: noted, not warned of
 
 
 def test_the_setting_for_threads_holds_while_a_step_runs(ramp):
