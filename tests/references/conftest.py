@@ -7,7 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stdatamodels.jwst.datamodels import RampModel
+from helpers_references import NX, NY, jump_config, numbered, prepared, write
+from stdatamodels.jwst.datamodels import RampModel, SuperBiasModel
+
+from jwnb.references import Entry, write_offline_set
+from jwnb.references.opening import cache
 
 CONTEXT = "jwst_0007.pmap"
 
@@ -101,3 +105,46 @@ def make_exposure() -> Callable[..., RampModel]:
         return ramp
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache():
+    cache.clear()
+    yield
+    cache.clear()
+
+
+@pytest.fixture
+def bias(tmp_path):
+    model = prepared(SuperBiasModel(data=numbered(NY, NX), err=numbered(NY, NX) + 0.5))
+    model.dq = (np.arange(NY * NX) % 5).astype(np.uint32).reshape(NY, NX)
+    model.save(tmp_path / "bias.fits")
+    return tmp_path / "bias.fits"
+
+
+@pytest.fixture
+def parameter_set(tmp_path):
+    """A set with a parameter reference of a step, one of a pipeline, and one of the older form."""
+    write(tmp_path / "jump.asdf", **jump_config(rejection_threshold=5.0, save_results=True, skip=False, output_dir=None))
+    write(
+        tmp_path / "detector1.asdf",
+        **{
+            "class": "jwst.pipeline.calwebb_detector1.Detector1Pipeline",
+            "name": "Detector1Pipeline",
+            "parameters": {"save_calibrated_ramp": True, "output_ext": ".fits"},
+            "steps": [
+                jump_config(rejection_threshold=6.0, after_jump_flag_time1=15.0),
+                {"class": "jwst.step.CleanFlickerNoiseStep", "name": "clean_flicker_noise", "parameters": {"skip": False}},
+            ],
+        },
+    )
+    older = {"class": "jwst.tweakreg.TweakRegStep", "name": "tweakreg", "kernel_fwhm": 3.2, "sigma": 3.0, "abs_refcat": ["a", 1]}
+    write(tmp_path / "tweakreg.asdf", parameters=older)
+    entries = [
+        Entry("pars-jumpstep", "jump.asdf", {"meta.instrument.detector": "NRCA1"}),
+        Entry("pars-jumpstep", "N/A"),
+        Entry("pars-detector1pipeline", "detector1.asdf"),
+        Entry("pars-tweakregstep", "tweakreg.asdf"),
+    ]
+    write_offline_set(tmp_path, entries, name="practice")
+    return tmp_path

@@ -4,6 +4,7 @@ import gc
 
 import numpy as np
 import pytest
+from helpers_references import NX, NY, numbered, prepared
 from stdatamodels.jwst.datamodels import (
     DarkMIRIModel,
     DarkModel,
@@ -22,37 +23,6 @@ from jwnb.references.opening import ReferenceCache, cache, lazy_reference, open_
 
 FLAGS = [(0, 1, "DO_NOT_USE", ""), (1, 2, "HOT", ""), (2, 4, "DEAD", "")]
 DQ_DEF = np.array(FLAGS, dtype=[("BIT", "<u4"), ("VALUE", "<u4"), ("NAME", "S40"), ("DESCRIPTION", "S80")])
-NY, NX = 40, 48
-
-
-def prepared(model, *, x=1, y=1, nx=NX, ny=NY, instrument="NIRCAM", detector="NRCA1", keywords=True):
-    """Fill in what a reference file says of itself."""
-    model.meta.instrument.name, model.meta.instrument.detector = instrument, detector
-    model.meta.description, model.meta.author, model.meta.pedigree = "made for a test", "tests", "DUMMY"
-    model.meta.useafter, model.meta.reftype = "2015-01-01T00:00:00", "any"
-    if keywords:
-        model.meta.subarray.xstart, model.meta.subarray.ystart = x, y
-        model.meta.subarray.xsize, model.meta.subarray.ysize = nx, ny
-    return model
-
-
-def numbered(*shape):
-    return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
-
-
-@pytest.fixture(autouse=True)
-def _empty_cache():
-    cache.clear()
-    yield
-    cache.clear()
-
-
-@pytest.fixture
-def bias(tmp_path):
-    model = prepared(SuperBiasModel(data=numbered(NY, NX), err=numbered(NY, NX) + 0.5))
-    model.dq = (np.arange(NY * NX) % 5).astype(np.uint32).reshape(NY, NX)
-    model.save(tmp_path / "bias.fits")
-    return tmp_path / "bias.fits"
 
 
 def test_arrays_of_the_frame_are_cut_as_views(bias, make_exposure):

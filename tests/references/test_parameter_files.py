@@ -1,53 +1,16 @@
 """Parameter files in their forms."""
 
-import asdf
 import pytest
+from helpers_references import write
 
 from jwnb.errors import InputError, MissingReferenceError
-from jwnb.references import Entry, use, write_offline_set
+from jwnb.references import use
 from jwnb.references.parameters import GivenParameter, step_parameters
 
 
-def write(path, **tree):
-    asdf.AsdfFile(tree).write_to(path)
-    return path
-
-
-def jump_config(**parameters):
-    return {"class": "jwst.jump.jump_step.JumpStep", "name": "jump", "parameters": parameters}
-
-
-@pytest.fixture
-def pinned(tmp_path):
-    """A set with a parameter reference of a step, one of a pipeline, and one of the older form."""
-    write(tmp_path / "jump.asdf", **jump_config(rejection_threshold=5.0, save_results=True, skip=False, output_dir=None))
-    write(
-        tmp_path / "detector1.asdf",
-        **{
-            "class": "jwst.pipeline.calwebb_detector1.Detector1Pipeline",
-            "name": "Detector1Pipeline",
-            "parameters": {"save_calibrated_ramp": True, "output_ext": ".fits"},
-            "steps": [
-                jump_config(rejection_threshold=6.0, after_jump_flag_time1=15.0),
-                {"class": "jwst.step.CleanFlickerNoiseStep", "name": "clean_flicker_noise", "parameters": {"skip": False}},
-            ],
-        },
-    )
-    older = {"class": "jwst.tweakreg.TweakRegStep", "name": "tweakreg", "kernel_fwhm": 3.2, "sigma": 3.0, "abs_refcat": ["a", 1]}
-    write(tmp_path / "tweakreg.asdf", parameters=older)
-    entries = [
-        Entry("pars-jumpstep", "jump.asdf", {"meta.instrument.detector": "NRCA1"}),
-        Entry("pars-jumpstep", "N/A"),
-        Entry("pars-detector1pipeline", "detector1.asdf"),
-        Entry("pars-tweakregstep", "tweakreg.asdf"),
-    ]
-    write_offline_set(tmp_path, entries, name="practice")
-    return tmp_path
-
-
-def test_parameter_files_of_asdf_and_mappings_nest(pinned, make_exposure, no_crds):
+def test_parameter_files_of_asdf_and_mappings_nest(parameter_set, make_exposure, no_crds):
     exposure = make_exposure()
-    with use(parameters=pinned / "detector1.asdf"):
+    with use(parameters=parameter_set / "detector1.asdf"):
         assert step_parameters(exposure, "jump")["rejection_threshold"] == GivenParameter(6.0, "parameter file detector1.asdf")
         with use(parameters={"jump": {"rejection_threshold": 3}, "bkg_subtract": {"sigma": 2}}):
             inner = step_parameters(exposure, "jump")

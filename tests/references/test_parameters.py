@@ -1,52 +1,14 @@
 """Parameters from parameter references and parameter files, and which of them wins."""
 
-import asdf
-import pytest
+from helpers_references import jump_config, write
 
-from jwnb.references import Entry, use, write_offline_set
+from jwnb.references import use
 from jwnb.references.parameter_files import PIPELINE_CLASSES, STEP_CLASSES, pars_reftype
 from jwnb.references.parameters import GivenParameter, pars_reftypes, pipeline_parameters, step_parameters
 
 
-def write(path, **tree):
-    asdf.AsdfFile(tree).write_to(path)
-    return path
-
-
-def jump_config(**parameters):
-    return {"class": "jwst.jump.jump_step.JumpStep", "name": "jump", "parameters": parameters}
-
-
-@pytest.fixture
-def pinned(tmp_path):
-    """A set with a parameter reference of a step, one of a pipeline, and one of the older form."""
-    write(tmp_path / "jump.asdf", **jump_config(rejection_threshold=5.0, save_results=True, skip=False, output_dir=None))
-    write(
-        tmp_path / "detector1.asdf",
-        **{
-            "class": "jwst.pipeline.calwebb_detector1.Detector1Pipeline",
-            "name": "Detector1Pipeline",
-            "parameters": {"save_calibrated_ramp": True, "output_ext": ".fits"},
-            "steps": [
-                jump_config(rejection_threshold=6.0, after_jump_flag_time1=15.0),
-                {"class": "jwst.step.CleanFlickerNoiseStep", "name": "clean_flicker_noise", "parameters": {"skip": False}},
-            ],
-        },
-    )
-    older = {"class": "jwst.tweakreg.TweakRegStep", "name": "tweakreg", "kernel_fwhm": 3.2, "sigma": 3.0, "abs_refcat": ["a", 1]}
-    write(tmp_path / "tweakreg.asdf", parameters=older)
-    entries = [
-        Entry("pars-jumpstep", "jump.asdf", {"meta.instrument.detector": "NRCA1"}),
-        Entry("pars-jumpstep", "N/A"),
-        Entry("pars-detector1pipeline", "detector1.asdf"),
-        Entry("pars-tweakregstep", "tweakreg.asdf"),
-    ]
-    write_offline_set(tmp_path, entries, name="practice")
-    return tmp_path
-
-
-def test_a_steps_reference_is_read_and_named(pinned, make_exposure, no_crds):
-    with use(offline=pinned):
+def test_a_steps_reference_is_read_and_named(parameter_set, make_exposure, no_crds):
+    with use(offline=parameter_set):
         found = step_parameters(make_exposure(), "jump")
 
     source = "pars-jumpstep (jump.asdf)"
@@ -54,15 +16,15 @@ def test_a_steps_reference_is_read_and_named(pinned, make_exposure, no_crds):
     assert found == {"rejection_threshold": GivenParameter(5.0, source), "skip": GivenParameter(False, source)}
 
 
-def test_the_older_form_is_read(pinned, make_exposure, no_crds):
-    with use(offline=pinned):
+def test_the_older_form_is_read(parameter_set, make_exposure, no_crds):
+    with use(offline=parameter_set):
         found = step_parameters(make_exposure(), "tweakreg")
     assert {option: given.value for option, given in found.items()} == {"kernel_fwhm": 3.2, "sigma": 3.0, "abs_refcat": ["a", 1]}
     assert type(found["abs_refcat"].value) is list
 
 
-def test_no_reference_means_no_parameters(pinned, make_exposure, no_crds):
-    with use(offline=pinned):
+def test_no_reference_means_no_parameters(parameter_set, make_exposure, no_crds):
+    with use(offline=parameter_set):
         assert step_parameters(make_exposure("NRCB1"), "jump") == {}  # N/A
         assert step_parameters(make_exposure(), "ramp_fit") == {}  # not in the set
         assert step_parameters(make_exposure(), "my_own_step") == {}  # not known to CRDS
@@ -70,8 +32,8 @@ def test_no_reference_means_no_parameters(pinned, make_exposure, no_crds):
     assert step_parameters(make_exposure(), "jump") == {}  # no CRDS
 
 
-def test_a_pipelines_reference_is_by_step(pinned, make_exposure, no_crds):
-    with use(offline=pinned):
+def test_a_pipelines_reference_is_by_step(parameter_set, make_exposure, no_crds):
+    with use(offline=parameter_set):
         found = pipeline_parameters(make_exposure(), "detector1")
 
     source = "pars-detector1pipeline (detector1.asdf)"
@@ -82,11 +44,11 @@ def test_a_pipelines_reference_is_by_step(pinned, make_exposure, no_crds):
     }
 
 
-def test_a_parameter_file_wins_over_references(pinned, make_exposure, no_crds):
-    (pinned / "mine.toml").write_text("[jump]\nrejection_threshold = 4.5\n[ramp_fit]\nalgorithm = 'LIKELY'\n")
+def test_a_parameter_file_wins_over_references(parameter_set, make_exposure, no_crds):
+    (parameter_set / "mine.toml").write_text("[jump]\nrejection_threshold = 4.5\n[ramp_fit]\nalgorithm = 'LIKELY'\n")
     exposure = make_exposure()
 
-    with use(offline=pinned, parameters=pinned / "mine.toml"):
+    with use(offline=parameter_set, parameters=parameter_set / "mine.toml"):
         step, pipeline = step_parameters(exposure, "jump"), pipeline_parameters(exposure, "detector1")
 
     mine = "parameter file mine.toml"
@@ -98,16 +60,16 @@ def test_a_parameter_file_wins_over_references(pinned, make_exposure, no_crds):
     assert pipeline["ramp_fit"] == {"algorithm": GivenParameter("LIKELY", mine)}
 
 
-def test_references_of_parameters_can_be_switched_off(pinned, make_exposure, monkeypatch, no_crds):
+def test_references_of_parameters_can_be_switched_off(parameter_set, make_exposure, monkeypatch, no_crds):
     exposure = make_exposure()
-    with use(offline=pinned), use(pars=False):
+    with use(offline=parameter_set), use(pars=False):
         assert step_parameters(exposure, "jump") == {}
         assert pipeline_parameters(exposure, "detector1") == {}
         assert pars_reftypes(("jump",)) == ()
         with use({"dark": "N/A"}):  # what is not said is as outside
             assert step_parameters(exposure, "jump") == {}
     monkeypatch.setenv("STPIPE_DISABLE_CRDS_STEPPARS", "true")
-    with use(offline=pinned):
+    with use(offline=parameter_set):
         assert step_parameters(exposure, "jump") == {}
 
 
