@@ -74,7 +74,11 @@ def main() -> None:
             environment = {"CRDS_SERVER_URL": "https://crds-serverless-mode.stsci.edu", "STPIPE_DISABLE_CRDS_STEPPARS": "true"}
         os.chdir(folder)
         measured = pair.compare(
-            "benchmarks.detector1", ("jwst 3.0.0", "jwnb, first exposure", "jwnb, the next"), arguments, rounds=given.rounds, environment=environment
+            "benchmarks.detector1",
+            ("jwst 3.0.0", "jwnb, first exposure", "jwnb, the next"),
+            arguments,
+            rounds=given.rounds,
+            environment=environment,
         )
     pair.report(f"detector1, {Path(arguments[0]).name}", measured)
 

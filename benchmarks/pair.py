@@ -47,7 +47,9 @@ def serve(jobs: dict[str, Callable[[list[str]], object]]) -> None:
             print(json.dumps({"seconds": seconds, "peak": _peak_gib()}), file=answers, flush=True)
 
 
-def compare(module: str, packages: tuple[str, ...], arguments: list[str], *, rounds: int, environment: dict[str, str] | None = None) -> list[Measured]:
+def compare(
+    module: str, packages: tuple[str, ...], arguments: list[str], *, rounds: int, environment: dict[str, str] | None = None
+) -> list[Measured]:
     """Run the packages in turn, `rounds` times after a cold call each."""
     _touch_memory()
     workers = {p: _worker(module, p, arguments, environment) for p in packages}
@@ -75,7 +77,9 @@ def report(title: str, measured: list[Measured]) -> None:
     first = measured[0]
     for m in measured:
         spread = f"{min(m.warm):.2f}–{max(m.warm):.2f}"
-        print(f"{m.package:<22}{m.cold:>9.2f}{m.median:>10.2f}{spread:>16}{m.peak:>10.2f}{first.median / m.median:>8.1f}×{m.peak / first.peak:>8.2f}×")
+        print(
+            f"{m.package:<22}{m.cold:>9.2f}{m.median:>10.2f}{spread:>16}{m.peak:>10.2f}{first.median / m.median:>8.1f}×{m.peak / first.peak:>8.2f}×"
+        )
 
 
 def _worker(module: str, package: str, arguments: list[str], environment: dict[str, str] | None) -> subprocess.Popen[str]:

@@ -13,7 +13,9 @@ from jwnb.products import Products
 def products():
     rate = make_image(np.ones((8, 8)), filename="a_rate.fits")
     crfs = [make_image(np.ones((8, 8)), filename=f"{n}_crf.fits") for n in "ab"]
-    return Products("detector1", {"rate": rate, "crf": crfs, "fitopt": None}, kept={"jump": make_image(np.ones((8, 8)), filename="a_rate.fits")})
+    return Products(
+        "detector1", {"rate": rate, "crf": crfs, "fitopt": None}, kept={"jump": make_image(np.ones((8, 8)), filename="a_rate.fits")}
+    )
 
 
 def test_by_suffix(products):

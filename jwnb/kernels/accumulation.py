@@ -47,9 +47,7 @@ def _invert(linear, coeffs, ceiling, out):
             out[y, x] = _measured(float(linear[y, x]), coeffs[:, y, x], float(ceiling[y, x]))
 
 
-def invert_polynomial(
-    linear: NDArray[np.float32], coeffs: NDArray[np.float32], ceiling: NDArray[np.float32]
-) -> NDArray[np.float64]:
+def invert_polynomial(linear: NDArray[np.float32], coeffs: NDArray[np.float32], ceiling: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the counts that a polynomial maps to `linear`.
 
     Parameters
@@ -72,9 +70,7 @@ def invert_polynomial(
 
 
 @parallel_jit
-def _accumulate(  # noqa: PLR0917 (kernels take positional arguments only)
-    rate, gain, coeffs, full_well, frame_time, nframes, gap, start, when, charge, seed, groups, first
-):
+def _accumulate(rate, gain, coeffs, full_well, frame_time, nframes, gap, start, when, charge, seed, groups, first):
     nints, ngroups, ny, nx = groups.shape
     per_group = nframes + gap
     for y in prange(ny):

@@ -15,7 +15,7 @@ NARROW = 0.5  # variance in pixels² below which pixel integration needs the err
 
 
 @jit
-def _one_row(row, y, x0, y0, flux, cxx, cyy, cxy):  # noqa: PLR0917 (kernels take positional arguments only)
+def _one_row(row, y, x0, y0, flux, cxx, cyy, cxy):
     """Add one Gaussian to one row of pixels; covariance in pixels², positions in pixels."""
     nx = row.size
     dy = y - y0

@@ -294,9 +294,7 @@ def _bounds(
     if shape is None:
         nx, ny = (int(v + 0.5) for v in high)
         return ((-0.5, nx - 0.5), (-0.5, ny - 0.5)), (ny, nx), (float(pixel[0]), float(pixel[1]))
-    box = tuple(
-        (max(0, int(a + 0.5)) - 0.5, min(int(b + 0.5), n) - 0.5) for a, b, n in zip(low, high, shape[::-1], strict=True)
-    )
+    box = tuple((max(0, int(a + 0.5)) - 0.5, min(int(b + 0.5), n) - 0.5) for a, b, n in zip(low, high, shape[::-1], strict=True))
     return box, shape, (float(pixel[0]), float(pixel[1]))
 
 

@@ -30,7 +30,9 @@ def test_runs_within_a_binder(path, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", os.fspath(tmp_path))
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": os.fspath(tmp_path)}}).execute()
-    noise = [o for c in notebook.cells for o in c.get("outputs", []) if o.output_type == "stream" and o.name == "stderr" and "it/s" not in o.text]
+    noise = [
+        o for c in notebook.cells for o in c.get("outputs", []) if o.output_type == "stream" and o.name == "stderr" and "it/s" not in o.text
+    ]
     assert not noise, "nothing is printed over a cell"
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     assert peak < BINDER_GIB

@@ -32,5 +32,3 @@ def uncal(practice):
 
     with Level1bModel(practice.uncal[0], strict_validation=True) as model:
         yield model.copy()
-
-
