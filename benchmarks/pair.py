@@ -77,9 +77,8 @@ def report(title: str, measured: list[Measured]) -> None:
     first = measured[0]
     for m in measured:
         spread = f"{min(m.warm):.2f}–{max(m.warm):.2f}"
-        print(
-            f"{m.package:<22}{m.cold:>9.2f}{m.median:>10.2f}{spread:>16}{m.peak:>10.2f}{first.median / m.median:>8.1f}×{m.peak / first.peak:>8.2f}×"
-        )
+        figures = f"{m.cold:>9.2f}{m.median:>10.2f}{spread:>16}{m.peak:>10.2f}"
+        print(f"{m.package:<22}{figures}{first.median / m.median:>8.1f}×{m.peak / first.peak:>8.2f}×")
 
 
 def _worker(module: str, package: str, arguments: list[str], environment: dict[str, str] | None) -> subprocess.Popen[str]:
