@@ -1,6 +1,7 @@
 """What a pipeline is about to do: which steps, with what, and why not the others. Checked before any pixel is touched."""
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
@@ -282,7 +283,9 @@ def _skipped(entry: Entry, why: str) -> dict[str, Any]:
 @contextlib.contextmanager
 def _progress(plan: Plan) -> Iterator[Callable[[str], None]]:
     """Give a function that moves the pipeline's one progress bar to the next step."""
-    from tqdm import auto
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # in a notebook without ipywidgets tqdm says so over the cell; the bar is then left out
+        from tqdm import auto
 
     shown = settings.get("progress")
     in_notebook = "notebook" in auto.tqdm.__mro__[1].__module__

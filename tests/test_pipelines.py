@@ -234,3 +234,20 @@ def test_guider_gives_cal():
     assert [(e["step"], e["status"]) for e in products.ledger] == [(name, "COMPLETE") for name in ("dq_init", "guider_cds", "flat_field")]
     assert (products.cal.data[:, bad == 0] == 400).all() and (products.cal.dq == bad).all()
     assert products.cal.meta.filename == "jw00001001001_gs-acq1_2024001000000_cal.fits"
+
+
+def test_one_progress_bar_a_pipeline_and_none_where_it_is_not_wanted(pinned, stage1, monkeypatch):
+    from tqdm import auto
+
+    bars = []
+
+    class Recorder(auto.tqdm):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            bars.append((kwargs["desc"], kwargs["total"], kwargs["disable"]))
+
+    monkeypatch.setattr(auto, "tqdm", Recorder)
+    jwnb.image2(stage1.rate)
+    with jwnb.settings.using(progress=False):
+        jwnb.image2(stage1.rate)
+    assert bars == [("image2", 4, None), ("image2", 4, True)]
