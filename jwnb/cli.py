@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 an error (said in one line), 64 no science data in the inp
 import argparse
 import contextlib
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -37,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return NO_SCIENCE_DATA
     except JwnbError as error:
         print(f"jwnb: error: {_line(error)}", file=sys.stderr)
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
     except KeyboardInterrupt:
         print("jwnb: stopped; finished files are whole, nothing is half-written.", file=sys.stderr)
     except Exception as error:  # the last line of defence: a person gets a sentence, --debug gets the traceback

@@ -95,3 +95,10 @@ def test_help_names_the_options(capsys):
 def test_it_runs_as_a_program():
     done = subprocess.run([sys.executable, "-m", "jwnb.cli", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == f"jwnb {jwnb.__version__}"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    piped = f"{sys.executable} -m jwnb.cli params detector1 | head -1"
+    done = subprocess.run(["bash", "-c", piped], capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""
