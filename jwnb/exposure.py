@@ -139,8 +139,9 @@ def _companions(model: JwstDataModel, shape: tuple[int, ...]) -> dict[str, tuple
     expected = dict.fromkeys(("groupdq", "err", "var_poisson", "var_rnoise", "var_flat"), shape)
     expected |= dict.fromkeys(("pixeldq", "area", "average_dark_current"), shape[-2:])
     expected |= {"dq": shape[-2:] if guiding else shape, "zeroframe": (shape[0], *shape[-2:])}
-    # Arrays of no size stand for those that are not there.
-    return {name: wanted for name, wanted in expected.items() if np.size(model.instance.get(name, ()))}
+    # None, and arrays of no size, stand for those that are not there.
+    held = {name: model.instance.get(name) for name in expected}
+    return {name: expected[name] for name, array in held.items() if array is not None and np.size(array)}
 
 
 def _check_times(ramp: RampModel | GuiderRawModel, name: str) -> None:

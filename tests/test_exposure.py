@@ -6,7 +6,7 @@ from helpers import make_image, make_ramp
 
 import jwnb
 from jwnb.errors import InputError, WrongExposureError
-from jwnb.exposure import PIPELINES, check_groups
+from jwnb.exposure import PIPELINES, check_exposure, check_groups
 
 
 @pytest.mark.parametrize(
@@ -96,3 +96,9 @@ def test_keywords_that_disagree_with_the_array():
 def test_a_segment_of_a_long_exposure_is_whole():
     segment = {"exposure.nints": 100, "exposure.integration_start": 11, "exposure.integration_end": 12}
     check_groups(make_ramp(np.ones((2, 3, 4, 4)), **segment))
+
+
+def test_an_array_that_was_taken_away_is_not_there():
+    ramp = make_ramp(np.ones((1, 2, 4, 4)))
+    ramp.instance["zeroframe"] = None
+    check_exposure(ramp)
