@@ -7,7 +7,7 @@ from stdatamodels.jwst.datamodels import RampModel
 
 import jwnb
 from jwnb.errors import FrameScopeError, ParameterError
-from jwnb.step import STEPS, halo, share, step
+from jwnb.step import STEP_NAMES, STEPS, find_step, halo, products_in, share, step
 
 
 @pytest.fixture
@@ -143,3 +143,30 @@ def test_a_linearised_ramp_cut_first_or_after_gives_the_same_pixels(pinned, stag
         np.testing.assert_array_equal(getattr(cal, name), getattr(stage2.cal, name)[rows, columns])
     here, whole = np.array(cal.meta.wcs(5.0, 0.0)), np.array(stage2.cal.meta.wcs(x[0] + 5.0, y[0] + 0.0))
     np.testing.assert_allclose(here, whole, rtol=0, atol=1e-11)
+
+
+def arrays_of(result):
+    for product in products_in(result):
+        for name, array in product.instance.items():
+            if isinstance(array, np.ndarray) and array.dtype.names is None:
+                yield f"{type(product).__name__}.{name}", array
+
+
+def test_every_step_gives_a_piece_the_pixels_of_the_whole(pinned):
+    model = jwnb.open(pinned.uncal[0])
+    x, y, walked = (37, 90), (61, 75), []
+    for name in (*STEP_NAMES[: STEP_NAMES.index("guider_cds")], "assign_wcs", "flat_field", "photom"):
+        made = find_step(name)
+        whole = made.function(model)
+        if made.scope == "frame":
+            with pytest.raises(FrameScopeError):
+                made.function(jwnb.cutout(model, x=x, y=y))
+        else:
+            piece = dict(arrays_of(jwnb.Runner(model, (name,))(x=x, y=y)))
+            expected = {label: array[..., y[0] : y[1], x[0] : x[1]] for label, array in arrays_of(whole)}
+            assert piece.keys() == expected.keys()
+            for label, array in expected.items():
+                np.testing.assert_array_equal(piece[label], array, err_msg=f"{name}: {label}")
+        walked.append(name)
+        model = whole.rate if name == "ramp_fit" else whole
+    assert len(walked) == 14
