@@ -14,7 +14,7 @@ from jwnb.references.active import active
 from jwnb.references.parameter_files import STEP_CLASSES, Parameters, pars_reftype, read_config
 from jwnb.references.resolver import resolve
 
-__all__ = ["GivenParameter", "pars_reftypes", "pipeline_parameters", "step_parameters"]
+__all__ = ["GivenParameter", "pipeline_parameters", "step_parameters"]
 
 log = logging.getLogger(__name__)
 
@@ -91,11 +91,6 @@ def pipeline_parameters(exposure: JwstDataModel, pipeline_name: str) -> dict[str
     for step in active().parameters:
         found[step] = found.get(step, {}) | _from_file(step)
     return {step: options for step, options in found.items() if options}
-
-
-def pars_reftypes(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the types of parameter references of steps and pipelines, to prefetch them; none where they are off."""
-    return tuple(t for t in map(pars_reftype, names) if t is not None) if _wanted() else ()
 
 
 def _from_file(step_name: str) -> dict[str, GivenParameter]:

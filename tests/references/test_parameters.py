@@ -4,7 +4,7 @@ from helpers_references import jump_config, write
 
 from jwnb.references import use
 from jwnb.references.parameter_files import PIPELINE_CLASSES, STEP_CLASSES, pars_reftype
-from jwnb.references.parameters import GivenParameter, pars_reftypes, pipeline_parameters, step_parameters
+from jwnb.references.parameters import GivenParameter, pipeline_parameters, step_parameters
 
 
 def test_a_steps_reference_is_read_and_named(parameter_set, make_exposure, no_crds):
@@ -65,7 +65,6 @@ def test_references_of_parameters_can_be_switched_off(parameter_set, make_exposu
     with use(offline=parameter_set), use(pars=False):
         assert step_parameters(exposure, "jump") == {}
         assert pipeline_parameters(exposure, "detector1") == {}
-        assert pars_reftypes(("jump",)) == ()
         with use({"dark": "N/A"}):  # what is not said is as outside
             assert step_parameters(exposure, "jump") == {}
     monkeypatch.setenv("STPIPE_DISABLE_CRDS_STEPPARS", "true")
@@ -95,6 +94,5 @@ def test_types_are_named_after_the_classes():
         "pars-darkpipeline",
         None,
     ]
-    assert pars_reftypes(("jump", "mine")) == ("pars-jumpstep",)
     assert len(set(STEP_CLASSES.values())) == len(STEP_CLASSES)
     assert not set(STEP_CLASSES) & set(PIPELINE_CLASSES)
