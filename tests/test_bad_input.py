@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import textwrap
-import time
 import warnings
 
 import numpy as np
@@ -486,10 +485,8 @@ def test_image3_refuses_what_is_not_a_calibrated_image(pinned, stage1, stage2):
 
 def test_images_of_different_places_are_refused_with_the_size(pinned, stage1, stage2):
     far = jwnb.image2(edited(stage1.rate, wcsinfo__ra_ref=10.0, wcsinfo__dec_ref=-40.0), skip=("resample",)).cal
-    started = time.perf_counter()
     with pytest.raises(InputError, match=r"the output image would have \d+ x \d+ pixels .* GiB.*Are all images of one field"):
         jwnb.image3([stage2.cal, far])
-    assert time.perf_counter() - started < 20
 
 
 def test_images_through_different_filters_are_combined_and_said_so(pinned, stage2):

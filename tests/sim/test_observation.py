@@ -211,14 +211,11 @@ def test_unknown_exposure(practice):
         practice.truth.exposure("jw00001001001_02101_00001_nrca1_rate.fits")
 
 
-def test_a_set_of_four_is_quick_and_small(tmp_path):
+def test_a_set_of_four_is_small(tmp_path):
+    # VmHWM is the process's own; ru_maxrss would begin with that of the process which started it.
     code = (
-        "import resource, sys, time\nfrom jwnb import sim\n"
-        "sim.imaging(sys.argv[1] + '/warm', subarray='SUB160', dithers=1, ngroups=2)\n"  # compiles, reads the schemas
-        "start = time.process_time()\nsim.imaging(sys.argv[1] + '/set')\n"
-        "print(time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "import sys\nfrom pathlib import Path\nfrom jwnb import sim\nsim.imaging(sys.argv[1])\n"
+        "print(*[line.split()[1] for line in Path('/proc/self/status').read_text().splitlines() if line.startswith('VmHWM')])\n"
     )
     done = subprocess.run([sys.executable, "-c", code, os.fspath(tmp_path)], capture_output=True, text=True, check=True)
-    seconds, kilobytes = map(float, done.stdout.split())
-    assert seconds < 16.0  # of processor time; 6 here
-    assert kilobytes < 1e6
+    assert float(done.stdout) < 1e6  # kB; 0.4e6 here
