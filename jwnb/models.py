@@ -1,12 +1,14 @@
 """Opening, sharing and saving the standard models; the names of products."""
 
 import contextlib
+import copy
+import functools
 import os
 import re
 import tempfile
 import warnings
 from collections import UserDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ PathLike = str | os.PathLike[str]
 SUFFIXES = (
     "uncal", "ramp", "rate", "rateints", "fitopt", "dark", "bsub", "bsubints", "cal", "calints", "crf", "crfints", "i2d", "s2d", "s3d",
     "x1d", "x1dints", "c1d", "cat", "segm", "phot", "whtlt", "psfstack", "psfalign", "psfsub", "ami-oi", "amimulti-oi",
-    "aminorm-oi", "amilg", "trapsfilled", "wfscmb",
+    "aminorm-oi", "amilg", "trapsfilled", "wfscmb", "combinedbackground",
 )  # fmt: skip
 _FITS_BLOCK = 2880  # bytes
 _LINE = 160  # characters of a warning
@@ -248,6 +250,11 @@ class Exposures(Sequence[JwstDataModel]):
         There is something else among them.
     MissingFileError
         There is no such file.
+
+    Notes
+    -----
+    A step on several exposures gives back what `changed` makes of them. What it changed of a file is done again each time that the
+    file is opened: no more than one exposure need be in memory, and an edit of what was opened is gone with it.
     """
 
     def __init__(self, items: Iterable[JwstDataModel | PathLike] | JwstDataModel | PathLike) -> None:
@@ -256,19 +263,116 @@ class Exposures(Sequence[JwstDataModel]):
         for item in self.items:
             if not isinstance(item, JwstDataModel):
                 check_file(_as_path(item))
+        self._changes: tuple[tuple[Change, ...], ...] = ((),) * len(self.items)
+        self._names: tuple[str, ...] | None = None
+        self._heads: dict[Path, JwstDataModel] = {}
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return Exposures(self.items[index])
-        return open(self.items[index])
+            part = range(len(self))[index]
+            names = None if self._names is None else tuple(self._names[k] for k in part)
+            return self._like([self.items[k] for k in part], [self._changes[k] for k in part], names)
+        item = self.items[index]
+        return open(item) if isinstance(item, JwstDataModel) else self._with_changes(open(item), index)
 
     @property
     def names(self) -> list[str]:
         """The file name of each exposure."""
+        if self._names is not None:
+            return list(self._names)
         return [(i.meta.filename or "") if isinstance(i, JwstDataModel) else Path(i).name for i in self.items]
+
+    def take(self, index: int, *arrays: str) -> JwstDataModel:
+        """Return an exposure with its metadata, its WCS, and of its images only those named: of a file no others are read.
+
+        Parameters
+        ----------
+        index : int
+            Which exposure.
+        *arrays : str
+            ``"data"``, ``"dq"``, ``"var_rnoise"``, …; what it does not have is not there. A model in memory is given as it is.
+        """
+        item = self.items[index]
+        if isinstance(item, JwstDataModel) or Path(item).suffix != ".fits":
+            return self[index]
+        path = Path(item)
+        if path not in self._heads:
+            self._heads[path] = _head(path)
+        model = share(self._heads[path])
+        _read_arrays(model, path, arrays)
+        return self._with_changes(model, index)
+
+    def changed(self, changes: Sequence["Change | None"]) -> "Exposures":
+        """Return the exposures with a change applied to each: to models in memory now, to files whenever one is opened.
+
+        Parameters
+        ----------
+        changes : sequence of functions, or None for no change
+            Each is given a copy with metadata of its own and shared arrays, on which it assigns whole attributes. Of a file
+            opened by `take` some arrays are not there. For files it is kept, so it should hold little.
+        """
+        items, kept = list(self.items), list(self._changes)
+        for k, change in enumerate(changes):
+            if change is None:
+                continue
+            if isinstance(items[k], JwstDataModel):
+                items[k] = open(items[k])
+                items[k] = _changed(items[k], (change,))
+            else:
+                kept[k] = (*kept[k], change)
+        return self._like(items, kept, self._names)
+
+    def named(self, names: Sequence[str]) -> "Exposures":
+        """Return the exposures under other file names."""
+        return self.changed([functools.partial(_name, name=name) for name in names])._like_named(tuple(names))
+
+    def _like_named(self, names: tuple[str, ...]) -> "Exposures":
+        return self._like(self.items, self._changes, names)
+
+    def _like(self, items: Sequence[Any], changes: Sequence[tuple["Change", ...]], names: tuple[str, ...] | None) -> "Exposures":
+        made = copy.copy(self)
+        made.items, made._changes, made._names = tuple(items), tuple(changes), names
+        return made
+
+    def _with_changes(self, model: JwstDataModel, index: int) -> JwstDataModel:
+        return _changed(model, self._changes[index]) if self._changes[index] else model
+
+
+Change = Callable[[JwstDataModel], None]
+
+
+def _changed(model: JwstDataModel, changes: Iterable[Change]) -> JwstDataModel:
+    with validating_later():
+        out = share(model)
+        for change in changes:
+            change(out)
+    return out
+
+
+def _name(model: JwstDataModel, *, name: str) -> None:
+    model.meta.filename = name
+
+
+def _head(path: Path) -> JwstDataModel:
+    """Return a file's model without its images; tables and the WCS are there."""
+    check_file(path)
+    model = _open_fits(path, images=False)
+    for name in [name for name, value in model.instance.items() if value is None]:
+        del model.instance[name]
+    return model
+
+
+def _read_arrays(model: JwstDataModel, path: Path, names: Iterable[str]) -> None:
+    wanted = {str(_schema_of(model, name).get("fits_hdu", name.upper())): name for name in names}
+    with fits.open(path, memmap=False) as hdus:
+        for hdu in hdus:
+            if hdu.ver == 1 and hdu.name in wanted and hdu.data is not None:
+                model.instance[wanted[hdu.name]] = hdu.data
+                del hdu.data
+    turn_to_native_order(model.instance)
 
 
 def _heavy_parts(tree: Any) -> Iterator[Any]:
@@ -296,10 +400,13 @@ def _as_ramp(model: JwstDataModel) -> JwstDataModel:
     return made
 
 
-def _open_fits(path: Path) -> JwstDataModel:
+def _open_fits(path: Path, *, images: bool = True) -> JwstDataModel:
     with warnings.catch_warnings(), fits.open(path, memmap=False) as hdus:
         warnings.filterwarnings("ignore", message="File may have been truncated")  # checked below, with the numbers
         check_whole(path, hdus)
+        for hdu in () if images else hdus:
+            if isinstance(hdu, fits.ImageHDU):
+                vars(hdu)["data"] = None  # as if read already; the headers stay as they are, by which the ASDF tree is known to be theirs
         header = hdus[0].header
         kind, exposure_type = header.get("DATAMODL"), header.get("EXP_TYPE")
         if header.get("TELESCOP", "JWST") != "JWST":

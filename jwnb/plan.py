@@ -1,6 +1,7 @@
 """What a pipeline is about to do: which steps, with what, and why not the others. Checked before any pixel is touched."""
 
 import contextlib
+import functools
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -20,7 +21,7 @@ __all__ = ["Entry", "Plan", "make_plan", "walk"]
 # Which detector it is decides on references, and what a step does.
 _IDENTITY = {"name": "INSTRUME", "detector": "DETECTOR"}
 # Steps that must not be done twice.
-_ONCE = frozenset({"group_scale", "ipc", "superbias", "linearity", "dark_current", "gain_scale", "flat_field", "photom"})
+_ONCE = frozenset({"group_scale", "ipc", "superbias", "linearity", "dark_current", "gain_scale", "background", "flat_field", "photom"})
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def walk(plan: Plan, model: Any, *, catch: Mapping[str, str] | None = None, own:
     waiting: list[dict[str, Any]] = []
     with _progress(plan) as advance, pipeline_defaults(plan.defaults):
         for entry in plan.order:
-            if waiting and not isinstance(model, Exposures):
+            if waiting:
                 mine = own and not any(model is k for k in kept.values())
                 model, own, waiting = marked(model, waiting, own=mine), True, []
             if catch and entry.name in catch:
@@ -140,9 +141,6 @@ def walk(plan: Plan, model: Any, *, catch: Mapping[str, str] | None = None, own:
             if own and isinstance(before, JwstDataModel) and not any(before is k for k in kept.values()):
                 let_go(before)
             own = True
-            if waiting:
-                _put_before_last(model, waiting)
-                waiting = []
             if entry.name in plan.keep:
                 kept[entry.name] = model
     mine = own and not any(model is k for k in kept.values())
@@ -157,25 +155,24 @@ def _applied(made: Step, model: Any, options: Mapping[str, Any]) -> Any:
     return replace(record_of, **{n: made.function(p, **options) for n, p in parts.items() if isinstance(p, made.takes)})
 
 
-def _put_before_last(result: Any, entries: Sequence[Mapping[str, Any]]) -> None:
-    """Write entries of steps left out before several exposures became one, where they belong: before the step that did."""
-    for product in products_in(result):
-        for made in entries:
-            _set_status(product, made)
-        record.write_before_last(product, entries)
-
-
 def marked(result: Any, entries: Sequence[Mapping[str, Any]], *, own: bool) -> Any:
     """Return `result` with the entries of steps that did not run in its ledger; a model that is not our own stays as it is."""
     if not entries:
         return result
+    mark = functools.partial(_mark, entries=entries)
+    if isinstance(result, Exposures):
+        return result.changed([mark] * len(result))
     if isinstance(result, JwstDataModel) and not own:
         result = share(result)
     for product in products_in(result):
-        for made in entries:
-            _set_status(product, made)
-            record.write(product, made)
+        mark(product)
     return result
+
+
+def _mark(product: JwstDataModel, *, entries: Sequence[Mapping[str, Any]]) -> None:
+    for made in entries:
+        _set_status(product, made)
+        record.write(product, made)
 
 
 def _set_status(product: JwstDataModel, made: Mapping[str, Any]) -> None:

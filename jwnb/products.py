@@ -22,7 +22,7 @@ class Products:
     pipeline : str
         The pipeline that made them.
     made : mapping
-        Suffix → model, or list of models (``crf``).
+        Suffix → model, or several exposures (``crf``).
     kept : mapping, optional
         Step → what it gave, for the steps named in ``keep=``.
     log : sequence of str, optional
@@ -30,8 +30,8 @@ class Products:
 
     Examples
     --------
-    ``products.rate`` is the model, ``products.crf`` a list, ``products.ami_oi`` the product with suffix ``ami-oi``; a product that
-    was not made is None.
+    ``products.rate`` is the model, ``products.crf`` a sequence of models, one for each input, ``products.ami_oi`` the product with
+    suffix ``ami-oi``; a product that was not made is None.
     """
 
     def __init__(
@@ -82,15 +82,19 @@ class Products:
         list of Path
             The files written.
         """
-        return [models.save(model, Path(folder) / name) for name, model in self.named().items()]
+        return [
+            models.save(part[0] if isinstance(part, models.Exposures) else part, Path(folder) / name) for name, part in self.named().items()
+        ]
 
     def named(self) -> dict[str, Any]:
-        """Return file name → model of everything that `save` writes."""
+        """Return file name → what `save` writes there: a model, or `Exposures` of one, opened when its turn comes."""
         named: dict[str, Any] = {}
-        for model in self.made.values():
-            for product in products_in(model):
-                named[product.meta.filename] = product
+        for made in self.made.values():
+            named |= _exposures(made) if isinstance(made, models.Exposures) else {p.meta.filename: p for p in products_in(made)}
         for step, result in self.kept.items():
+            if isinstance(result, models.Exposures):
+                named |= _exposures(result, step)
+                continue
             for number, product in enumerate(products_in(result)):
                 suffix = step if number == 0 else f"{step}{number}"
                 named[models.product_name(product.meta.filename or "exposure.fits", suffix)] = product
@@ -98,7 +102,7 @@ class Products:
 
     def __repr__(self) -> str:
         lines = [f"<Products of {self.pipeline}>"]
-        lines += [f"  {name}: {type(model).__name__} {model.shape}" for name, model in self.named().items()]
+        lines += [f"  {name}: {' '.join(what_it_is(part))}" for name, part in self.named().items()]
         lines += [f"  {e['step']:<20} {e['status']:<9} {e['reason']}".rstrip() for e in self.ledger]
         return "\n".join(lines)
 
@@ -106,3 +110,13 @@ class Products:
         from jwnb.display.cards import products_card
 
         return products_card(self)
+
+
+def what_it_is(part: Any) -> tuple[str, str]:
+    """Return kind and shape of something that `Products.named` gives, without opening a file."""
+    return ("exposure", "") if isinstance(part, models.Exposures) else (type(part).__name__, str(part.shape))
+
+
+def _exposures(several: models.Exposures, step: str | None = None) -> dict[str, models.Exposures]:
+    names = [models.product_name(name, step) if step else name for name in several.names]
+    return {name: several[k : k + 1] for k, name in enumerate(names)}

@@ -4,12 +4,12 @@ The ASDF tree of a product round-trips this node; HISTORY only gets one short AS
 """
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from stdatamodels.jwst.datamodels import JwstDataModel
 
-__all__ = ["carry", "entry", "ledger", "node", "remember", "write", "write_before_last"]
+__all__ = ["carry", "entry", "ledger", "node", "remember", "write"]
 
 HISTORY_WIDTH = 72  # longer entries are cut when FITS HISTORY is written
 
@@ -96,17 +96,6 @@ def write(model: JwstDataModel, made: Mapping[str, Any]) -> None:
     lines.append(dict(made))
     remember(model, "ledger", lines)
     model.add_history_entry(_history_line(made))
-
-
-def write_before_last(model: JwstDataModel, entries: Iterable[Mapping[str, Any]]) -> None:
-    """Put entries, and their lines of HISTORY, before the last ones of a model that the caller owns."""
-    *earlier, last = node(model)["ledger"]
-    remember(model, "ledger", [*earlier, *map(dict, entries), last])
-    lines = model.instance["history"]["entries"]
-    last_line = lines.pop()
-    for made in entries:
-        model.add_history_entry(_history_line(made))
-    lines.append(last_line)
 
 
 def _history_line(made: Mapping[str, Any]) -> str:

@@ -34,7 +34,7 @@ __all__ = [
 # In the order of the pipelines; each is a function of the package, `jwnb.<name>`.
 STEP_NAMES = (
     "group_scale", "dq_init", "saturation", "ipc", "superbias", "refpix", "linearity", "dark_current", "jump", "ramp_fit",
-    "gain_scale", "guider_cds", "assign_wcs", "flat_field", "photom", "resample",
+    "gain_scale", "guider_cds", "background", "subtract_images", "assign_wcs", "flat_field", "photom", "resample",
 )  # fmt: skip
 
 RELEASE = "RELEASE"  # CAL_VCS of what is not of a numbered revision; CAL_VER says which release
@@ -86,6 +86,7 @@ class Step:
     any_shape: tuple[str, ...]
     takes: tuple[type, ...]
     many: bool
+    gives_many: bool
     gives_model: bool
     parameters: tuple[ParamInfo, ...]
 
@@ -175,7 +176,7 @@ def step(
         parameters = parameter_table(body)
         gives = hints.get("return")
         made = Step(
-            name, call, body, scope, status, exposures, needs, any_shape, takes, many,
+            name, call, body, scope, status, exposures, needs, any_shape, takes, many, gives is Exposures,
             bool(_model_classes(gives)[0]), parameters,
         )  # fmt: skip
         STEPS[name] = made
@@ -276,7 +277,7 @@ def _run(made: Step, source: Any, given: dict[str, Any]) -> Any:
     """Run one call of a step from start to end."""
     _check_names(made, given)
     model = _opened(made, source)
-    exposure = model[0] if made.many else model
+    exposure = model.take(0) if made.many else model
     _check_input(made, exposure, given)
     values, sources = _effective(made, exposure, given)
     started = time.perf_counter()
@@ -303,6 +304,8 @@ def _run(made: Step, source: Any, given: dict[str, Any]) -> Any:
         sources=sources,
         seconds=round(time.perf_counter() - started, 4),
     )
+    if isinstance(result, Exposures):
+        return result.changed([functools.partial(_write_down, made, written=written, resolved=resolved)] * len(result))
     for product in products_in(result):
         record.carry(exposure, product)
         _write_down(made, product, written, resolved)
@@ -316,7 +319,7 @@ def products_in(result: Any) -> Iterator[JwstDataModel]:
     elif is_dataclass(result):
         for part in fields(result):
             yield from products_in(getattr(result, part.name))
-    elif isinstance(result, list | tuple):
+    elif isinstance(result, list | tuple | Exposures):
         for part in result:
             yield from products_in(part)
 
@@ -362,7 +365,8 @@ def _check_input(made: Step, source: Any, given: Mapping[str, Any]) -> None:
             f"{made.name} needs the keyword{'s' * (len(missing) > 1)} {', '.join(missing)}, missing in "
             f"{model.meta.filename or 'the model'}. Set it on the model (model.meta…) or in the file's header."
         )
-    check_exposure(model, any_shape=made.any_shape)
+    if not made.many or "data" in model.instance:  # of several in files each is checked when its turn comes
+        check_exposure(model, any_shape=made.any_shape)
     if made.scope == "frame" and "cutout" in record.node(model):
         raise FrameScopeError(
             f"{made.name} needs the whole exposure and this is a cutout. Run it on the whole and cut afterwards, "
@@ -449,6 +453,8 @@ def _opened_references(made: Step, resolved: Mapping[str, Any], exposure: JwstDa
 
 
 def _unchanged(made: Step, model: Any, reason: str) -> Any:
+    if made.gives_many:
+        return model
     if made.many:
         raise InputError(f"{made.name} cannot go on: {reason}.")
     if not made.gives_model:

@@ -231,3 +231,47 @@ def test_a_shared_copy_lets_go_of_what_is_replaced(tmp_path):
     other.instance["data"] = np.zeros((8, 8), np.float32)
     let_go(first)
     assert array() is None
+
+
+@pytest.fixture
+def three(tmp_path):
+    """Two files and a model in memory between them."""
+    images = [make_image(np.full((8, 8), float(k)), filename=f"jw{k}_cal.fits") for k in range(3)]
+    for image in images:
+        image.dq = np.ones((8, 8), np.uint32)
+        image.meta.wcsinfo.s_region = "POLYGON ICRS 1 2 3 4"
+    paths = [jwnb.save(image, tmp_path / image.meta.filename) for image in images]
+    return Exposures([paths[0], images[1], paths[2]])
+
+
+def test_take_reads_only_what_is_named(three):
+    whole, part = three[0], three.take(0, "dq", "var_flat")
+    assert "data" not in part.instance and "err" not in part.instance
+    np.testing.assert_array_equal(part.dq, whole.dq)
+    assert part.dq.dtype == np.uint32 and three.take(0, "data").data.dtype.isnative
+    assert part.to_flat_dict(include_arrays=False) == whole.to_flat_dict(include_arrays=False)
+    assert three.take(1) is three.items[1]
+    part.meta.filename = "mine"
+    assert three.take(0).meta.filename == "jw0_cal.fits"
+
+
+def test_changes_are_made_again_whenever_a_file_is_opened(three):
+    def brighter(model):
+        model.meta.background.level = (model.meta.background.level or 0.0) + 1.0
+        if "data" in model.instance:
+            model.data = model.data + 10.0
+
+    twice = three.changed([brighter] * 3).changed([brighter, brighter, None])
+    assert [m.meta.background.level for m in twice] == [2.0, 2.0, 1.0]
+    assert [float(m.data[0, 0]) for m in twice] == [20.0, 21.0, 12.0]
+    assert [float(twice.take(k, "data").data[0, 0]) for k in range(3)] == [20.0, 21.0, 12.0]
+    assert twice.take(0, "dq").meta.background.level == 2.0
+    assert [m.meta.background.level for m in three] == [None] * 3, "what was given stays as it is"
+    assert twice[1] is twice[1], "a model in memory is changed once"
+
+
+def test_exposures_under_other_names(three):
+    named = three.named(["a_crf.fits", "b_crf.fits", "c_crf.fits"])
+    assert [m.meta.filename for m in named] == named.names == ["a_crf.fits", "b_crf.fits", "c_crf.fits"]
+    assert named[1:].names == ["b_crf.fits", "c_crf.fits"] and named[1:][1].meta.filename == "c_crf.fits"
+    assert three.names == ["jw0_cal.fits", "jw1_cal.fits", "jw2_cal.fits"]

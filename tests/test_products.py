@@ -5,6 +5,7 @@ import pytest
 from helpers import make_image
 
 import jwnb
+from jwnb import models
 from jwnb.errors import InputError
 from jwnb.products import Products
 
@@ -49,3 +50,14 @@ def test_it_is_immutable(products):
 
 def test_it_shows_itself(products):
     assert "a_rate.fits: ImageModel (8, 8)" in repr(products)
+
+
+def test_several_exposures_are_opened_one_at_a_time_when_saved(tmp_path):
+    path = models.save(make_image(np.ones((8, 8)), filename="jw1_cal.fits"), tmp_path / "jw1_cal.fits")
+    several = models.Exposures([path, make_image(np.ones((8, 8)), filename="jw2_cal.fits")]).named(["jw1_a1_crf.fits", "jw2_a1_crf.fits"])
+    products = Products("image3", {"crf": several}, kept={"tweakreg": several})
+    assert [p.name for p in products.save(tmp_path / "out")] == [
+        "jw1_a1_crf.fits", "jw2_a1_crf.fits", "jw1_a1_tweakreg.fits", "jw2_a1_tweakreg.fits",
+    ]  # fmt: skip
+    assert jwnb.open(tmp_path / "out" / "jw1_a1_crf.fits").meta.filename == "jw1_a1_crf.fits"
+    assert "jw2_a1_crf.fits: exposure" in repr(products) and "jw2_a1_crf.fits" in products._repr_html_()

@@ -66,12 +66,3 @@ def test_the_count_of_extensions_of_the_file_before_is_not_carried():
     record.carry(ramp, image)
     assert image.instance["extra_fits"]["PRIMARY"]["header"] == [["MINE", 2, ""]]
     assert len(ramp.instance["extra_fits"]["PRIMARY"]["header"]) == 2
-
-
-def test_entries_go_before_the_last():
-    image = make_image(np.ones((4, 4)))
-    for name in ("photom", "resample"):
-        record.write(image, record.entry(name, "COMPLETE"))
-    record.write_before_last(image, [record.entry("tweakreg", "SKIPPED", reason="not asked for"), record.entry("skymatch", "SKIPPED")])
-    assert [e["step"] for e in record.ledger(image)] == ["photom", "tweakreg", "skymatch", "resample"]
-    assert [h["description"].split()[2] for h in image.instance["history"]["entries"]] == ["photom", "tweakreg", "skymatch", "resample"]

@@ -8,9 +8,11 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
+from stdatamodels.jwst.datamodels import JwstDataModel
 
 from jwnb import settings
 from jwnb.display.images import in_memory, plane_of, png_uri
+from jwnb.products import what_it_is
 from jwnb.record import ledger
 
 __all__ = ["model_card", "model_text", "products_card"]
@@ -35,13 +37,13 @@ def model_card(model: Any) -> str:
 def products_card(products: Any) -> str:
     """Return the card of what a pipeline gave: a thumbnail for each product, the ledger, the log."""
     names = products.named()
-    pictures = "".join(_figure(name, model) for name, model in names.items())
+    pictures = "".join(_figure(name, part) for name, part in names.items() if isinstance(part, JwstDataModel))
     steps = [_step_row(e) for e in products.ledger]
     sections = [
         _section(
             "Products",
             _count(list(names)),
-            _table(("file", "model", "shape"), [(n, type(m).__name__, str(m.shape)) for n, m in names.items()]),
+            _table(("file", "model", "shape"), [(name, *what_it_is(part)) for name, part in names.items()]),
             opened=True,
         ),
         _section("Steps", _count(steps), _table(("step", "status", "why", "s"), steps), opened=True),

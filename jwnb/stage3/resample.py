@@ -16,7 +16,7 @@ from jwnb.errors import InputError, ParameterError, WrongExposureError
 from jwnb.exposure import check_exposure
 from jwnb.models import Exposures, product_name
 from jwnb.stage3.blend import Blend
-from jwnb.stage3.coadd import Coadd, Options, bytes_needed, exposure_weight
+from jwnb.stage3.coadd import VARIANCES, Coadd, Options, bytes_needed, exposure_weight
 from jwnb.stage3.output_grid import (
     POINTING_OF_GRID,
     Grid,
@@ -34,6 +34,7 @@ from jwnb.wcs.pixelmap import image_to_image
 __all__ = ["group_of", "resample"]
 
 _GIB = 2**30
+_PLANES = ("data", "dq", "err", *VARIANCES)
 # Set from the grid or left to the caller, so they are not combined.
 _NOT_BLENDED = ("meta.photometry.pixelarea_steradians", "meta.photometry.pixelarea_arcsecsq", "meta.filename")
 _NOT_CONSERVING = ("gaussian", "lanczos2", "lanczos3")
@@ -143,7 +144,7 @@ def resample(
     (Casertano et al. 2000, AJ 120, 2747, appendix A).
     """
     unusable = _unusable(good_bits)
-    first = _checked(images[0])
+    first = _checked(images.take(0, *_PLANES))
     regions = [_region(item) for item in images.items]
     if output_wcs is None or output_wcs == "":
         grid = grid_around(
@@ -232,7 +233,7 @@ def _each(images: Exposures, opened: list[ImageModel]) -> Iterator[ImageModel]:
     """Yield the images, the first from the list `opened`, which lets go of it."""
     yield opened.pop()
     for k in range(1, len(images)):
-        yield _checked(images[k])
+        yield _checked(images.take(k, *_PLANES))
 
 
 def _checked(model: JwstDataModel) -> ImageModel:
