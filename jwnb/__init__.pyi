@@ -25,6 +25,8 @@ from .stage1.refpix import refpix as refpix
 from .stage1.saturation import saturation as saturation
 from .stage1.setup import dq_init as dq_init
 from .stage1.setup import group_scale as group_scale
+from .stage2.background import background as background
+from .stage2.background import subtract_images as subtract_images
 from .stage2.flat import flat_field as flat_field
 from .stage2.photom import photom as photom
 from .stage3.resample import resample as resample

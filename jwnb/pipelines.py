@@ -140,23 +140,35 @@ def image2(
     Parameters
     ----------
     exposure : model or path
-        A rate, a rateints, or a level-2 association.
-    skip, run, keep : sequence of str
+        A rate, a rateints, or a level-2 association. Its background members are the ``bkg_list`` of the step background, unless
+        ``options`` gives another.
+    skip, run : sequence of str
         As for `detector1`.
     options : mapping
-        As for `detector1`.
+        As for `detector1`. ``{"background": {"save_combined_background": True}}`` makes the mean background a product.
+    keep : sequence of str
+        As for `detector1`; ``"bsub"`` keeps the rate without background as a product.
 
     Returns
     -------
     Products
-        ``cal`` and ``i2d`` of a rate, ``calints`` of a rateints; a list of Products for an association of several products.
+        ``cal`` and ``i2d`` of a rate, ``calints`` of a rateints; ``bsub`` or ``bsubints`` and ``combinedbackground`` where asked for;
+        a list of Products for an association of several products.
+
+    Raises
+    ------
+    InputError
+        A product of the association has several science members.
+    MissingFileError
+        A member is missing; no product has been made then.
     """
     choices: dict[str, Any] = {"skip": skip, "run": run, "options": options, "keep": keep}
     if not _is_association(exposure):
         return _image2(exposure, None, "", **choices)
     asn = associations.load(exposure)
     for product in asn.products:
-        Exposures(product.of("science"))  # a missing file is found before the first product is made
+        Exposures(product.of("science") + product.of("background"))  # a missing file is found before the first product is made
+        _check_one_science_member(asn, product)
     made = [_image2(p.of("science")[0], asn, p.name, backgrounds=p.of("background"), **choices) for p in asn.products]
     return made if len(made) > 1 else made[0]
 
@@ -174,15 +186,49 @@ def _image2(
     rate.meta.asn.pool_name, rate.meta.asn.table_name = (asn.pool, asn.path.name) if asn is not None else ("singleton", "singleton")
     cube = isinstance(rate, CubeModel)
     not_now = {"resample": "integrations are not resampled"} if cube else {}
-    if not backgrounds:
-        not_now["background"] = "no background members were given"
+    choices["options"] = _with_members(backgrounds, choices["options"], choices["skip"])
     with collecting_log() as log:
-        plan = make_plan("image2", IMAGE2, rate, not_now=not_now, **choices)
-        result, kept = walk(plan, rate, catch={"resample": "cal"})
-    calibrated = result if plan.left_out["resample"] else kept["cal"]
+        plan = make_plan("image2", IMAGE2, rate, not_now=not_now, also_keep=("bsub",), **choices)
+        catch = {"resample": "cal"} | ({"assign_wcs": "bsub"} if "bsub" in plan.keep else {})
+        result, kept = walk(plan, rate, catch=catch)
+    caught = {name: kept.pop(name) for name in ("cal", "bsub") if name in kept}
+    calibrated = result if plan.left_out["resample"] else caught["cal"]
     made = {"calints" if cube else "cal": calibrated, "i2d": None if plan.left_out["resample"] else result}
-    kept = {step: model for step, model in kept.items() if step != "cal"}
+    made = _of_background(made, kept, caught.get("bsub"), cube=cube)
     return Products("image2", _named(made, name or rate.meta.filename), kept=kept, log=tuple(log))
+
+
+def _check_one_science_member(asn: associations.Association, product: associations.Product) -> None:
+    members = product.of("science")
+    if len(members) > 1:
+        raise InputError(
+            f"{asn.path}: the product {product.name!r} has {len(members)} science members ({', '.join(p.name for p in members)}), and a "
+            "product of stage 2 is made from one. List each as the one science member of a product of its own."
+        )
+
+
+def _with_members(members: Sequence[Path], options: Any, skip: Any) -> Any:
+    """Return the options with an association's background members, where the step is not left out; `make_plan` judges what was given."""
+    given = {} if options is None else options
+    usable = isinstance(given, Mapping) and isinstance(given.get("background", {}), Mapping)
+    if not members or not usable or "background" in (skip if isinstance(skip, list | tuple | set) else ()):
+        return options
+    return {**given, "background": {"bkg_list": tuple(members), **given.get("background", {})}}
+
+
+def _of_background(
+    made: Mapping[str, JwstDataModel | None], kept: Mapping[str, JwstDataModel], subtracted: JwstDataModel | None, *, cube: bool
+) -> dict[str, JwstDataModel | None]:
+    """Return the products after those of the step background that were asked for; the mean background stands in its own alone."""
+    from jwnb.stage2.background import combined_background, forget_combined_background
+
+    done = subtracted is not None and subtracted.meta.cal_step.bkg_subtract == "COMPLETE"
+    calibrated = made["calints" if cube else "cal"]
+    more = {"bsubints" if cube else "bsub": share(subtracted) if done else None, "combinedbackground": combined_background(calibrated)}
+    for model in (*made.values(), *more.values(), *kept.values()):
+        if model is not None:
+            forget_combined_background(model)
+    return {**more, **made}
 
 
 def image3(
