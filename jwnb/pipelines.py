@@ -14,7 +14,7 @@ from jwnb.models import Exposures, PathLike, product_name, share
 from jwnb.parameters import nearest
 from jwnb.plan import Entry, make_plan, walk
 from jwnb.products import Products
-from jwnb.step import Step, collecting_log, find_step
+from jwnb.step import Step, collecting_log, describe, find_step
 
 __all__ = ["ORDERS", "PIPELINE_NAMES", "detector1", "find_pipeline", "guider", "image2", "image3", "steps_of"]
 
@@ -187,6 +187,8 @@ def _image2(
     cube = isinstance(rate, CubeModel)
     not_now = {"resample": "integrations are not resampled"} if cube else {}
     choices["options"] = _with_members(backgrounds, choices["options"], choices["skip"])
+    if not _names_backgrounds(choices["options"], rate):
+        not_now["background"] = "no background members were given"
     with collecting_log() as log:
         plan = make_plan("image2", IMAGE2, rate, not_now=not_now, also_keep=("bsub",), **choices)
         catch = {"resample": "cal"} | ({"assign_wcs": "bsub"} if "bsub" in plan.keep else {})
@@ -214,6 +216,13 @@ def _with_members(members: Sequence[Path], options: Any, skip: Any) -> Any:
     if not members or not usable or "background" in (skip if isinstance(skip, list | tuple | set) else ()):
         return options
     return {**given, "background": {"bkg_list": tuple(members), **given.get("background", {})}}
+
+
+def _names_backgrounds(options: Any, rate: JwstDataModel) -> bool:
+    """Whether options of the step background were given, or a parameter file or reference names background exposures."""
+    if isinstance(options, Mapping) and "background" in options:
+        return True
+    return any(p.name == "bkg_list" and p.value for p in describe("background", rate))
 
 
 def _of_background(

@@ -163,15 +163,6 @@ def test_associations(pinned, tmp_path, stage1):
     assert jwnb.image3(path).i2d.meta.filename == "mosaic_i2d.fits"
 
 
-def test_background_members_are_not_dropped_in_silence(pinned, tmp_path, stage1):
-    jwnb.save(stage1.rate, tmp_path / "e_rate.fits")
-    members = [{"expname": "e_rate.fits", "exptype": t} for t in ("science", "background")]
-    path = tmp_path / "b_asn.json"
-    path.write_text(json.dumps({"products": [{"name": "p", "members": members}]}))
-    lines = {e["step"]: e for e in jwnb.ledger(jwnb.image2(path).cal)}
-    assert lines["background"]["reason"] == "not in this version of jwnb"
-
-
 def test_image3_combines_and_names_what_is_not_there(pinned, stage2, tmp_path):
     second = jwnb.image2(jwnb.detector1(pinned.uncal[1]).rate).cal
     paths = [jwnb.save(m, tmp_path / m.meta.filename) for m in (stage2.cal, second)]
