@@ -9,7 +9,7 @@ from typing import Any
 
 from stdatamodels.jwst.datamodels import JwstDataModel
 
-__all__ = ["carry", "entry", "ledger", "node", "remember", "write"]
+__all__ = ["carry", "entry", "forget", "ledger", "node", "remember", "write"]
 
 HISTORY_WIDTH = 72  # longer entries are cut when FITS HISTORY is written
 
@@ -25,6 +25,14 @@ def remember(model: JwstDataModel, key: str, value: Any) -> None:
     mine = node(model)
     mine[key] = value
     model.instance["meta"]["jwnb"] = mine
+
+
+def forget(model: JwstDataModel, key: str) -> Any:
+    """Take what is under `meta.jwnb.<key>` from a model that the caller owns, and return it."""
+    mine = node(model)
+    value = mine.pop(key)
+    model.instance["meta"]["jwnb"] = mine
+    return value
 
 
 def ledger(model: JwstDataModel) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ from jwnb.parameters import Param, ParamInfo, Reference, nearest, parameter_tabl
 
 __all__ = [
     "STEPS", "STEP_NAMES", "FailStep", "Halo", "Param", "Reference", "SkipStep", "Step",
-    "describe", "find_step", "halo", "note", "share", "step",
+    "describe", "find_step", "halo", "note", "share", "skip_exposure", "step",
 ]  # fmt: skip
 
 # In the order of the pipelines; each is a function of the package, `jwnb.<name>`.
@@ -41,6 +41,8 @@ RELEASE = "RELEASE"  # CAL_VCS of what is not of a numbered revision; CAL_VER sa
 
 # Options of `jwst` that say how work is spread over processes or where it is written: without them the numbers are the same.
 _PROCESSES = frozenset({"maximum_cores", "opt_name", "int_name", "in_memory", "dark_output", "save_interpolated_flat"})
+
+_SKIPPED = "skipped"  # until the ledger is written, why an exposure among several is
 
 log = logging.getLogger("jwnb")
 _notes: ContextVar[list[str] | None] = ContextVar("jwnb_notes", default=None)
@@ -205,6 +207,11 @@ def note(text: str, *, degraded: bool = False) -> None:
         warnings.warn(text, CalibrationWarning, stacklevel=3)
 
 
+def skip_exposure(model: JwstDataModel, why: str) -> None:
+    """Mark one of several exposures SKIPPED with the reason; said in the change that a step makes to it, where the others are COMPLETE."""
+    record.remember(model, _SKIPPED, why)
+
+
 @contextlib.contextmanager
 def collecting_log() -> Iterator[list[str]]:
     """Give the list that everything said in the ``with`` block goes to, whatever the logging levels are."""
@@ -329,6 +336,8 @@ def _write_down(made: Step, product: JwstDataModel, written: Mapping[str, Any], 
     from jwnb.references.crds_client import client_version
 
     product._validate_on_assignment = True
+    if _SKIPPED in record.node(product):
+        written = {**written, "status": "SKIPPED", "reason": record.forget(product, _SKIPPED)}
     meta = product.instance["meta"]
     meta |= {"calibration_software_version": written["software"], "calibration_software_revision": RELEASE}
     if made.status is not None:
