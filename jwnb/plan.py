@@ -176,8 +176,9 @@ def _mark(product: JwstDataModel, *, entries: Sequence[Mapping[str, Any]]) -> No
 
 
 def _set_status(product: JwstDataModel, made: Mapping[str, Any]) -> None:
-    """Set the status keyword of a step that did not run, where the schema has one."""
-    if made["keyword"] in product.schema["properties"]["meta"]["properties"]["cal_step"]["properties"]:
+    """Set the status keyword of a step that did not run, where the schema has one and it was not done earlier."""
+    known = product.schema["properties"]["meta"]["properties"]["cal_step"]["properties"]
+    if made["keyword"] in known and getattr(product.meta.cal_step, made["keyword"]) != "COMPLETE":
         setattr(product.meta.cal_step, made["keyword"], made["status"])
 
 
