@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from astropy.table import Table
 from stdatamodels.jwst import datamodels
 from stdatamodels.jwst.datamodels import GuiderRawModel, JwstDataModel, Level1bModel, RampModel
 from stdatamodels.validate import ValidationWarning
@@ -151,15 +152,15 @@ def let_go(model: JwstDataModel) -> None:
     model.instance.clear()
 
 
-def save(model: JwstDataModel, path: PathLike) -> Path:
-    """Write a model so that the file is there whole or not at all.
+def save(model: JwstDataModel | Table, path: PathLike) -> Path:
+    """Write a model, or a catalogue, so that the file is there whole or not at all.
 
     Parameters
     ----------
-    model : JwstDataModel
+    model : JwstDataModel or Table
         What to write; it is not changed.
     path : path
-        A ``.fits`` or ``.asdf`` file; its folder is made where needed. An existing file is replaced.
+        A ``.fits`` or ``.asdf`` file, of a table ``.ecsv``; its folder is made where needed. An existing file is replaced.
 
     Returns
     -------
@@ -171,10 +172,14 @@ def save(model: JwstDataModel, path: PathLike) -> Path:
     InputError
         The folder cannot be written, the disk is full, or the extension is unknown. Nothing is left behind.
     """
-    path = Path(path)
-    if path.suffix not in {".fits", ".asdf"}:
-        raise InputError(f"cannot save as {path.name!r}: the name must end in .fits or .asdf.")
+    path, is_table = Path(path), isinstance(model, Table)
+    allowed = (".ecsv",) if is_table else (".fits", ".asdf")
+    if path.suffix not in allowed:
+        raise InputError(f"cannot save as {path.name!r}: the name must end in {' or '.join(allowed)}.")
     with whole_file(path) as partial, warnings.catch_warnings():
+        if is_table:
+            model.write(partial, format="ascii.ecsv")
+            return path
         warnings.filterwarnings("ignore", message=".*Card is too long", category=fits.verify.VerifyWarning)
         # The base name goes into FILENAME, so the temporary is a folder and not another name.
         share(model).save(os.fspath(partial))

@@ -1,10 +1,12 @@
 """What a pipeline gives back: its products by suffix, its log, and where to save them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from astropy.table import Table
 from stdatamodels.jwst.datamodels import JwstDataModel
 
 from jwnb import models
@@ -22,7 +24,7 @@ class Products:
     pipeline : str
         The pipeline that made them.
     made : mapping
-        Suffix → model, or several exposures (``crf``).
+        Suffix → model, catalogue (``cat``, a table), or several exposures (``crf``).
     kept : mapping, optional
         Step → what it gave, for the steps named in ``keep=``.
     log : sequence of str, optional
@@ -90,14 +92,15 @@ class Products:
         """Return file name → what `save` writes there: a model, or `Exposures` of one, opened when its turn comes."""
         named: dict[str, Any] = {}
         for made in self.made.values():
-            named |= _exposures(made) if isinstance(made, models.Exposures) else {p.meta.filename: p for p in products_in(made)}
+            named |= _exposures(made) if isinstance(made, models.Exposures) else {_file_name(p): p for p in _written(made)}
         for step, result in self.kept.items():
             if isinstance(result, models.Exposures):
                 named |= _exposures(result, step)
                 continue
-            for number, product in enumerate(products_in(result)):
+            for number, product in enumerate(_written(result)):
                 suffix = step if number == 0 else f"{step}{number}"
-                named[models.product_name(product.meta.filename or "exposure.fits", suffix)] = product
+                extension = ".ecsv" if isinstance(product, Table) else ".fits"
+                named[models.product_name(_file_name(product) or "exposure.fits", suffix, extension=extension)] = product
         return named
 
     def __repr__(self) -> str:
@@ -114,7 +117,23 @@ class Products:
 
 def what_it_is(part: Any) -> tuple[str, str]:
     """Return kind and shape of something that `Products.named` gives, without opening a file."""
-    return ("exposure", "") if isinstance(part, models.Exposures) else (type(part).__name__, str(part.shape))
+    if isinstance(part, models.Exposures):
+        return "exposure", ""
+    return type(part).__name__, str((len(part), len(part.colnames)) if isinstance(part, Table) else part.shape)
+
+
+def _written(result: Any) -> Iterator[JwstDataModel | Table]:
+    """Yield the catalogues and the models of what a step gave."""
+    if isinstance(result, Table):
+        yield result
+    elif is_dataclass(result):
+        yield from (part for part in vars(result).values() if isinstance(part, Table))
+    yield from products_in(result)
+
+
+def _file_name(product: JwstDataModel | Table) -> str | None:
+    name: str | None = product.meta.get("filename") if isinstance(product, Table) else product.meta.filename
+    return name
 
 
 def _exposures(several: models.Exposures, step: str | None = None) -> dict[str, models.Exposures]:

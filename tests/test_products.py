@@ -1,8 +1,14 @@
 """What a pipeline gives back."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
+from astropy import units as u
+from astropy.table import QTable
 from helpers import make_image
+from stdatamodels.jwst.datamodels import ImageModel
+from yaml import YAMLError
 
 import jwnb
 from jwnb import models
@@ -61,3 +67,32 @@ def test_several_exposures_are_opened_one_at_a_time_when_saved(tmp_path):
     ]  # fmt: skip
     assert jwnb.open(tmp_path / "out" / "jw1_a1_crf.fits").meta.filename == "jw1_a1_crf.fits"
     assert "jw2_a1_crf.fits: exposure" in repr(products) and "jw2_a1_crf.fits" in products._repr_html_()
+
+
+def test_catalogues_are_saved_beside_models(tmp_path):
+    @dataclass(frozen=True)
+    class Found:
+        cat: QTable
+        segm: ImageModel
+
+    cat = QTable({"flux": [1.0, 2.0] * u.Jy}, meta={"filename": "a_cat.ecsv", "radii": np.arange(2.0)})
+    segm = make_image(np.ones((8, 8)), filename="a_segm.fits")
+    products = Products("image3", {"cat": cat, "segm": segm}, kept={"source_catalog": Found(cat, segm)})
+    assert products.cat is cat
+    assert "a_cat.ecsv: QTable (2, 1)" in repr(products)
+    assert "a_cat.ecsv" in products._repr_html_()
+    paths = products.save(tmp_path)
+    assert [p.name for p in paths] == ["a_cat.ecsv", "a_segm.fits", "a_source_catalog.ecsv", "a_source_catalog1.fits"]
+    back = QTable.read(paths[0])
+    assert np.array_equal(back["flux"], cat["flux"])
+    assert back.meta["filename"] == "a_cat.ecsv"
+
+
+def test_a_catalogue_is_there_whole_or_not_at_all(tmp_path):
+    path = models.save(QTable({"a": [1.0]}), tmp_path / "new" / "x_cat.ecsv")
+    with pytest.raises(InputError, match=r"must end in \.ecsv"):
+        models.save(QTable({"a": [1.0]}), tmp_path / "x.fits")
+    with pytest.raises(YAMLError):
+        models.save(QTable({"a": [1.0]}, meta={"cannot": object}), path)
+    assert [p.name for p in path.parent.iterdir()] == ["x_cat.ecsv"]
+    assert len(QTable.read(path)) == 1
