@@ -2,6 +2,7 @@
 
 __all__ = [
     "CalibrationWarning",
+    "CatalogServiceError",
     "FrameScopeError",
     "InputError",
     "JwnbError",
@@ -35,6 +36,10 @@ class ParameterError(JwnbError, ValueError):
 
 class MissingReferenceError(JwnbError, LookupError):
     """A reference file that should exist was not found, or does not fit the exposure."""
+
+
+class CatalogServiceError(JwnbError, ConnectionError):
+    """The archive's catalogue service gave no stars: not reached, too late, an error, nonsense, or nothing there."""
 
 
 class WrongExposureError(JwnbError, TypeError):

@@ -14,6 +14,7 @@ from jwnb import errors
         (errors.MissingReferenceError, LookupError),
         (errors.WrongExposureError, TypeError),
         (errors.FrameScopeError, ValueError),
+        (errors.CatalogServiceError, ConnectionError),
         (errors.NoScienceDataError, ValueError),
         (errors.CalibrationWarning, UserWarning),
     ],
