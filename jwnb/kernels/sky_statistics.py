@@ -351,22 +351,44 @@ def histograms(
     -------
     (bins,) int64
     """
-    ny = values.shape[0]
-    counts = np.zeros((blocks, offsets[-1]), np.int64)
+    ny, nx = values.shape
+    # Each block counts four pixels at a time in tables of their own, so that no addition waits for the last; one more bin takes the rest.
+    tables = np.zeros((blocks, 4, offsets[-1] + first.shape[0]), np.uint32)
     for block in numba.prange(blocks):
+        bins = np.empty(nx, np.uint32)
         for y in range(ny * block // blocks, ny * (block + 1) // blocks):
-            row = values[y]
             for r in range(first.shape[0]):
-                mine = counts[block, offsets[r] : offsets[r + 1]]
-                base, factor = zero[r], scale[r]
+                mine = tables[block, :, offsets[r] + r : offsets[r + 1] + r + 1]
                 top = np.nextafter(edge[r], np.float32(-np.inf)) if open_end[r] else edge[r]
                 for k in range(first[r, y], first[r, y + 1]):
-                    for x in range(starts[k], stops[k]):
-                        if base <= row[x] <= top:
-                            index = np.int64(factor * (row[x] - base))
-                            if index < mine.size:
-                                mine[index] += 1
-    return counts.sum(axis=0)
+                    run = values[y, starts[k] : stops[k]]
+                    _bins_of_run(run, zero[r], scale[r], top, np.int32(mine.shape[1] - 1), bins)
+                    _count(bins, run.size, mine[0], mine[1], mine[2], mine[3])
+    counts = np.zeros(offsets[-1], np.int64)
+    for r in range(first.shape[0]):
+        for block in range(blocks):
+            for table in tables[block]:
+                counts[offsets[r] : offsets[r + 1]] += table[offsets[r] + r : offsets[r + 1] + r]
+    return counts
+
+
+@jit
+def _bins_of_run(run: Array, zero: np.float32, scale: np.float32, top: np.float32, rest: np.int32, bins: Array) -> None:
+    for x in range(run.size):
+        value = run[x]
+        index = np.int32(scale * (value - zero))
+        bins[x] = np.uint32(index if (value >= zero) & (value <= top) & (index < rest) else rest)
+
+
+@jit
+def _count(bins: Array, size: int, a: Array, b: Array, c: Array, d: Array) -> None:
+    for x in range(0, size - 3, 4):
+        a[bins[x]] += 1
+        b[bins[x + 1]] += 1
+        c[bins[x + 2]] += 1
+        d[bins[x + 3]] += 1
+    for x in range(size - size % 4, size):
+        a[bins[x]] += 1
 
 
 @parallel_jit

@@ -34,11 +34,11 @@ Runs = tuple[Array, Array, Array]
 _FLOAT32 = np.finfo(np.float32)
 # Below this a bin, or the range of the data, is taken for nothing; an absolute number, as in imagestats.
 _NO_WIDTH = np.float32(10.0) * _FLOAT32.eps
-_MOST_BINS = 200_000_000
+_MOST_BINS = 20_000_000
 _BINS_OF_MEDIAN = 4096
-_BLOCKS = 8
+_BLOCKS = 4
 # Half the width of the core of the distribution, in standard deviations and in those where clipping is asked for.
-_CORE, _CORE_OF_CLIP = 2.5, 0.7
+_CORE, _CORE_OF_CLIP = 3.0, 0.7
 _SAMPLE = 128  # rows and columns looked at to find the core
 
 
