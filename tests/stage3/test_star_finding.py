@@ -153,7 +153,8 @@ def test_the_ring_about_a_segment_takes_off_more_sky():
         ({"starfinder": "sextractor"}, "none of 'iraf'"), ({"brightest": 0}, "keeps no star"), ({"bkg_boxsize": 0}, "at least 1 pixel"),
         ({"kernel_fwhm": 0.0}, "kernel_fwhm=0.0"), ({"sigma_radius": -1.0}, "sigma_radius=-1.0"),
         ({"starfinder": "segmentation", "npixels": 0}, "npixels=0"), ({"starfinder": "segmentation", "connectivity": 5}, "connectivity"),
-        ({"starfinder": "segmentation", "apermask_method": "some"}, "some"), ({"starfinder": "segmentation", "localbkg_width": -1}, "local_bkg"),
+        ({"starfinder": "segmentation", "apermask_method": "some"}, "some"),
+        ({"starfinder": "segmentation", "localbkg_width": -1}, "local_bkg"),
     ],
     ids=str,
 )  # fmt: skip
