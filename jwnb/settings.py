@@ -15,10 +15,11 @@ from jwnb.errors import ParameterError
 
 __all__ = ["get", "set", "using"]
 
-_DEFAULTS: dict[str, Any] = {"progress": True, "threads": None, "reference_cache_mb": 512, "thumbnail_pixels": 256}
+_DEFAULTS: dict[str, Any] = {"progress": True, "threads": None, "workers": None, "reference_cache_mb": 512, "thumbnail_pixels": 256}
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "progress": (lambda v: isinstance(v, bool), "True or False"),
     "threads": (lambda v: v is None or (isinstance(v, int) and v >= 1), "a number of threads of 1 or more, or None for all"),
+    "workers": (lambda v: v is None or (isinstance(v, int) and v >= 1), "a number of processes of 1 or more, or None for what there is"),
     "reference_cache_mb": (lambda v: isinstance(v, int | float) and v >= 0, "megabytes, 0 or more"),
     "thumbnail_pixels": (lambda v: isinstance(v, int) and 32 <= v <= 2048, "pixels between 32 and 2048"),
 }

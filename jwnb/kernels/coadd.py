@@ -6,9 +6,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from jwnb.kernels import parallel_jit
+from jwnb.kernels import jit, parallel_jit
 
-__all__ = ["add_variances", "combine_variances", "weights"]
+__all__ = ["add_image", "add_variances", "combine_variances", "extent", "pair", "parted", "shift", "weights"]
 
 Array = npt.NDArray[Any]
 
@@ -52,36 +52,138 @@ def weights(data: Array, dq: Array, others: tuple[Array, ...], variance: Array, 
     return out
 
 
+@jit
+def extent(pixmap: Array) -> tuple[Array, Array]:
+    """Return least and largest output row and column of a ``pixmap`` (ny, nx, 2): two arrays of (y, x); infinite where all are NaN."""
+    low, high = np.full(2, np.inf), np.full(2, -np.inf)
+    ny, nx, _ = pixmap.shape
+    for y in range(ny):
+        for x in range(nx):
+            for axis in range(2):
+                value = pixmap[y, x, 1 - axis]
+                if not np.isnan(value):
+                    low[axis], high[axis] = min(low[axis], value), max(high[axis], value)
+    return low, high
+
+
 @parallel_jit
-def add_variances(planes: Array, which: Array, inverse: int, constant: float, sums: Array, totals: Array) -> None:
+def shift(pixmap: Array, x0: float, y0: float) -> None:
+    """Let a ``pixmap`` (ny, nx, 2) count from the output pixel (`x0`, `y0`)."""
+    for y in numba.prange(pixmap.shape[0]):
+        for x in range(pixmap.shape[1]):
+            pixmap[y, x, 0] -= x0
+            pixmap[y, x, 1] -= y0
+
+
+@parallel_jit
+def pair(first: Array, second: Array, weight: Array) -> tuple[Array, Array, bool]:
+    """Return the ratio of two standard deviations, second to first, the weight times the first, and whether that can be done.
+
+    Parameters
+    ----------
+    first, second, weight : (ny, nx) float32
+        Variances, and weights. Where the weight is 0 the variances do not matter; elsewhere `first` must be above 0.
+    """
+    ny, nx = weight.shape
+    ratio, scaled = np.zeros((ny, nx), np.float32), np.zeros((ny, nx), np.float32)
+    impossible = np.zeros(ny, np.int64)
+    for y in numba.prange(ny):
+        for x in range(nx):
+            if weight[y, x] != 0:
+                if not (first[y, x] > 0 and np.isfinite(first[y, x])):
+                    impossible[y] = 1
+                    continue
+                deviation = np.sqrt(np.float64(first[y, x]))
+                ratio[y, x] = np.sqrt(np.float64(second[y, x])) / deviation
+                scaled[y, x] = weight[y, x] * deviation
+    return ratio, scaled, not impossible.any()
+
+
+@parallel_jit
+def parted(ratio: Array, first: Array, weight: Array) -> tuple[Array, Array]:
+    """Return the two weighted means that were drizzled together.
+
+    Parameters
+    ----------
+    ratio, first : (NY, NX) float32
+        Image and weight that came of what `pair` gave.
+    weight : (NY, NX) float32
+        The weight of the image itself. Where it is 0 the result is NaN.
+    """
+    one, two = np.empty(weight.shape, np.float32), np.empty(weight.shape, np.float32)
+    for y in numba.prange(weight.shape[0]):
+        for x in range(weight.shape[1]):
+            mean = np.float64(np.nan) if weight[y, x] == 0 else np.float64(first[y, x]) / np.float64(weight[y, x])
+            one[y, x] = mean
+            two[y, x] = mean * ratio[y, x]
+    return one, two
+
+
+@parallel_jit
+def add_image(image: Array, weight: Array, data: Array, total: Array, took_part: Array, context: Array, bit: np.int32) -> None:
+    """Add one drizzled image to the weighted mean of those before.
+
+    Parameters
+    ----------
+    image, weight : (ny, nx) float32
+        Its values and weights; where the weight is 0 there is nothing to add.
+    data, total : (ny, nx) float32
+        The mean so far and the sum of weights; updated.
+    took_part : (ny, nx) bool or (0, 0)
+        Where the context gets `bit`; without it where the weight is not 0.
+    context : (ny, nx) int32 or (0, 0)
+        Updated.
+    bit : int32
+        The image's bit.
+    """
+    ny, nx = image.shape
+    for y in numba.prange(ny):
+        for x in range(nx):
+            w = np.float64(weight[y, x])
+            if context.size and (took_part[y, x] if took_part.size else w != 0):
+                context[y, x] |= bit
+            if w == 0:
+                continue
+            before = np.float64(total[y, x])
+            if before + w != 0:
+                data[y, x] = (data[y, x] * before + image[y, x] * w) / (before + w)
+            total[y, x] = before + w
+
+
+@parallel_jit
+def add_variances(
+    weight: Array, deviations: tuple[Array, ...], which: Array, inverse: bool, constant: float, sums: Array, totals: Array
+) -> None:
     """Add one input's resampled variances, with its weight squared, to the sums.
 
     Parameters
     ----------
-    planes : (NY, NX, 4) float32
-        The input's weight in the output, and its resampled standard deviations.
+    weight : (ny, nx) float32
+        The input's weight in the output; where it is 0 nothing is added.
+    deviations : tuple of (ny, nx) float32
+        Its resampled standard deviations.
     which : (n,) int64
-        Which of the sums the planes 1, 2, … belong to.
-    inverse : int
-        The weight of an output pixel is the inverse of the variance in this plane; `constant` where it is 0.
+        Which of the sums each of them belongs to.
+    inverse : bool
+        The weight of an output pixel is the inverse of the first variance; `constant` otherwise.
     constant : float
-        The weight where `inverse` is 0.
-    sums, totals : (kinds, NY, NX) float32
+        The weight of every pixel without `inverse`.
+    sums, totals : (kinds, ny, nx) float32
         Sum of weight² · variance, and of weights; updated.
     """
-    rows, columns, _ = planes.shape
+    rows, columns = weight.shape
     for y in numba.prange(rows):
         for x in range(columns):
-            if planes[y, x, 0] == 0:
+            if weight[y, x] == 0:
                 continue
             scale = constant
             if inverse:
-                noise = np.float32(planes[y, x, inverse] * planes[y, x, inverse])
+                noise = np.float32(deviations[0][y, x] * deviations[0][y, x])
                 scale = np.float64(np.float32(1) / noise) if noise > 0 and np.isfinite(noise) else 0.0
             if not scale > 0:
                 continue
-            for k in range(which.size):
-                variance = np.float32(planes[y, x, k + 1] * planes[y, x, k + 1])
+            for k in range(len(deviations)):
+                variance = np.float32(deviations[k][y, x] * deviations[k][y, x])
                 if np.isfinite(variance):
                     sums[which[k], y, x] = np.float32(sums[which[k], y, x] + variance * scale * scale)
                     totals[which[k], y, x] = np.float32(totals[which[k], y, x] + scale)

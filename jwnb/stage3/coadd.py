@@ -1,22 +1,23 @@
 """Adding images onto one grid: drizzled science, weight, context and variances (Fruchter & Hook 2002, PASP 114, 144).
 
-Drizzling itself is the `drizzle` library's. Variances are drizzled as standard deviations, one plane at a time, as jwst 3.0.0 does.
+Drizzling itself is the `drizzle` library's. Each image is drizzled alone, onto the part of the grid that it covers, so that several
+processes can do it, and its planes are added here. Variances are drizzled as standard deviations, as jwst 3.0.0 does.
 """
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from drizzle.resample import Drizzle
 from stdatamodels.jwst.datamodels import JwstDataModel
 
 from jwnb.errors import InputError
 from jwnb.kernels import coadd as kernels
+from jwnb.stage3.drizzling import drizzle_context, drizzle_flags
 from jwnb.wcs.pixelmap import bounding_box_of
+from jwnb.workers import Job
 
-__all__ = ["VARIANCES", "Coadd", "Options", "bytes_needed", "exposure_weight", "used_section"]
+__all__ = ["VARIANCES", "Coadd", "Frame", "Options", "bytes_needed", "exposure_weight", "used_section"]
 
 Array = npt.NDArray[Any]
 
@@ -25,8 +26,12 @@ VARIANCES = ("var_rnoise", "var_flat", "var_poisson")
 _BITS = 32
 _NONE = np.zeros((0, 0), np.float32)
 _NO_BITS = np.zeros((0, 0), np.uint32)
-# The library takes pixels that are shrunk to this or less for points.
-_POINT = 1e-3
+_ANYWHERE = np.zeros((0, 0), np.bool_)
+_NO_CONTEXT = np.zeros((0, 0), np.int32)
+# Kernels with weights of both signs, whose sums may be near 0: two of them are not taken from one call.
+_SIGNED = ("lanczos2", "lanczos3")
+# Output pixels beyond the mapped centres that a pixel's light may reach, at one input pixel to an output pixel.
+_REACH = 5
 
 
 @dataclass(frozen=True)
@@ -44,26 +49,24 @@ class Options:
     flags: bool = False
 
     @property
-    def library_kernel(self) -> str:
-        """The kernel to ask the library for."""
-        return self.kernel if self.pixfrac > _POINT else "point"
-
-    @property
     def fill(self) -> float:
         """What output pixels without data hold."""
         return np.nan if self.fillval.strip().upper() in {"", "INDEF", "NAN"} else float(self.fillval)
 
 
 @dataclass(frozen=True)
-class _Frame:
-    """One image as it is spread: what is used of it, from where, and with what weight."""
+class Frame:
+    """One image that is to be added: the calls of `drizzle_alone` that it takes, and what becomes of their results."""
 
-    data: Array
-    weight: Array
-    level: float
-    variances: tuple[Array, ...]
-    dq: Array | None
-    section: tuple[int, int, int, int]
+    number: int
+    corner: tuple[int, int]
+    shape: tuple[int, int]
+    jobs: list[Job]
+    took_part: Array
+    kinds: tuple[int, ...]
+    pair: tuple[int, int] | None
+    by_variance: bool
+    constant: float
 
 
 def bytes_needed(shape: tuple[int, int], inputs: int, options: Options) -> int:
@@ -81,7 +84,7 @@ def bytes_needed(shape: tuple[int, int], inputs: int, options: Options) -> int:
     planes = 2 + (-(-inputs // _BITS) if options.context else 0) + (2 * len(VARIANCES) + 1 if options.variances else 0)
     if options.flags:
         planes += 1
-    planes += 5 if options.variances else 0  # one input's own, while it is added
+    planes += 7 if options.variances else 2  # one input's own, while it is added
     return 4 * planes * shape[0] * shape[1]
 
 
@@ -126,56 +129,96 @@ class Coadd:
 
     def __init__(self, shape: tuple[int, int], inputs: int, options: Options) -> None:
         self.options = options
-        self._library = Drizzle(
-            kernel=options.library_kernel,
-            fillval=options.fillval,
-            out_shape=shape,
-            max_ctx_id=inputs - 1,
-            disable_ctx=not options.context,
-        )
-        self.data, self.weight, self.context = self._library.out_img, self._library.out_wht, self._library.out_ctx
+        self.inputs = 0
+        self.data, self.weight = np.zeros((2, *shape), np.float32)
+        self.context = np.zeros((-(-inputs // _BITS), *shape), np.int32) if options.context else None
         self.flags = np.zeros(shape, np.uint32) if options.flags else None
         kinds = len(VARIANCES) if options.variances else 0
         self._sums = np.zeros((kinds, *shape), np.float32)
         self._totals = np.zeros((kinds, *shape), np.float32)
 
-    def add(self, model: JwstDataModel, pixmap: Array) -> None:
-        """Add the next image.
+    def prepared(self, model: JwstDataModel, pixmap: Array) -> Frame:
+        """Return what it takes to add the next image.
 
         Parameters
         ----------
         model : JwstDataModel
             With 2-D data and, as far as there are any, DQ, errors and variances of the same shape.
         pixmap : (ny, nx, 2) float64
-            0-based output x and y of each pixel; NaN where it has none.
+            0-based output x and y of each pixel; NaN where it has none. It is taken over.
         """
-        kinds = [k for k, name in enumerate(VARIANCES) if self.options.variances and _array(model, name).size]
-        background = model.meta.background
-        frame = _Frame(
-            data=_plane(model.data),
-            weight=self._weights(model),
-            level=0.0 if background.subtracted else background.level or 0.0,
-            variances=tuple(_array(model, VARIANCES[k]) for k in kinds),
-            dq=None if model.dq is None or self.flags is None else _plane(model.dq, np.uint32),
-            section=used_section(model.meta.wcs, model.data.shape),
-        )
-        planes = self._spread(frame, pixmap)
-        if kinds:
-            by_variance = self.options.weight_type == "ivm" and VARIANCES[kinds[0]] == "var_rnoise"
-            constant = float(exposure_weight(model) or 0.0) if self.options.weight_type == "exptime" else 1.0
-            inverse = 1 if by_variance else 0
-            kernels.add_variances(planes, np.array(kinds), inverse, constant, self._sums, self._totals)
+        section = used_section(model.meta.wcs, model.data.shape)
+        corner, shape = self._covered(pixmap, section)
+        kernels.shift(pixmap, float(corner[1]), float(corner[0]))
+        kinds = tuple(k for k, name in enumerate(VARIANCES) if self.options.variances and _array(model, name).size)
+        weight, background = self._weights(model), model.meta.background
+        level = 0.0 if background.subtracted else background.level or 0.0
+        planes, pair = _deviations([_array(model, VARIANCES[k]) for k in kinds], weight, together=self.options.kernel not in _SIGNED)
+        planes = [(_plane(model.data) - np.float32(level), weight), *planes]
+        how: dict[str, Any] = {
+            "shape": shape, "kernel": self.options.kernel, "pixfrac": self.options.pixfrac, "section": section,
+            "pixel_scale_ratio": self.options.pixel_scale_ratio,
+        }  # fmt: skip
+        if self.flags is not None and model.dq is not None and min(shape) > 0:
+            self.flags[_box(corner, shape)] |= drizzle_flags(_plane(model.dq, np.uint32), weight, pixmap, **how)
+        jobs: list[Job] = [((data, w, pixmap), how) for data, w in planes] if min(shape) > 0 else []
+        took_part = _ANYWHERE
+        if jobs and self.context is not None and self.options.kernel in _SIGNED:
+            took_part = drizzle_context(*planes[0], pixmap, **how)
+        by_variance = self.options.weight_type == "ivm" and 0 in kinds
+        constant = float(exposure_weight(model) or 0.0) if self.options.weight_type == "exptime" else 1.0
+        self.inputs += 1
+        return Frame(self.inputs - 1, corner, shape, jobs, took_part, kinds, pair, by_variance, constant)
+
+    def add(self, frame: Frame, results: list[tuple[Array, Array]]) -> None:
+        """Add an image: `results` are those of its jobs, in order."""
+        if not results:
+            return
+        (image, weight), *rest = results
+        box = _box(frame.corner, frame.shape)
+        context = _NO_CONTEXT if self.context is None else self.context[frame.number // _BITS][box]
+        bit = np.uint32(1 << frame.number % _BITS).astype(np.int32)
+        kernels.add_image(image, weight, self.data[box], self.weight[box], frame.took_part, context, bit)
+        if not frame.kinds:
+            return
+        deviations = []
+        if frame.pair is not None:
+            ratio, first = rest.pop(0)
+            deviations = list(kernels.parted(ratio, first, weight))
+        deviations += [one for one, _ in rest]
+        order = [*(frame.pair or ()), *(k for k in range(len(frame.kinds)) if k not in (frame.pair or ()))]
+        planes = tuple(deviations[order.index(k)] for k in range(len(frame.kinds)))
+        kinds = np.array(frame.kinds)
+        sums, totals = self._sums[:, *box], self._totals[:, *box]
+        kernels.add_variances(weight, planes, kinds, frame.by_variance, frame.constant, sums, totals)
 
     def finish(self, scale: float) -> tuple[Array, dict[str, Array]]:
-        """Return the error and the variances, which take the place of the sums: nothing can be added afterwards.
+        """Put the fill value where there is nothing; return the error and the variances, which take the place of the sums.
+
+        Nothing can be added afterwards.
 
         Parameters
         ----------
         scale : float
             Applied to every variance.
         """
+        self.data[self.weight == 0] = self.options.fill
+        if not self.options.variances:
+            return _NONE, {}
         error = kernels.combine_variances(self._sums, self._totals, scale)
         return error, dict(zip(VARIANCES, self._sums, strict=True))
+
+    def _covered(self, pixmap: Array, section: tuple[int, int, int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return first row and column, and numbers of rows and columns, of the part of the output that an image can reach."""
+        x0, x1, y0, y1 = section
+        low, high = kernels.extent(pixmap[y0 : y1 + 1, x0 : x1 + 1])
+        reach = int(np.ceil(_REACH * max(1.0, 1.0 / self.options.pixel_scale_ratio)))
+        begin, end = [], []
+        for size, least, most in zip(self.data.shape, low, high, strict=True):
+            known = np.isfinite(least)
+            begin.append(min(size, max(0, int(least) - reach)) if known else 0)
+            end.append(max(begin[-1], min(size, int(most) + reach + 1)) if known else 0)
+        return (begin[0], begin[1]), (end[0] - begin[0], end[1] - begin[1])
 
     def _weights(self, model: JwstDataModel) -> Array:
         options, constant = self.options, 1.0
@@ -189,28 +232,24 @@ class Coadd:
         flags = _NO_BITS if model.dq is None else _plane(model.dq, np.uint32)
         return kernels.weights(_plane(model.data), flags, others, variance, np.uint32(options.unusable), np.float32(constant))
 
-    def _spread(self, frame: _Frame, pixmap: Array) -> Array:
-        """Add a frame to image, weight, context and flags; return its own weight and standard deviations in the output."""
-        options, shape = self.options, self.data.shape
-        how = dict(zip(("xmin", "xmax", "ymin", "ymax"), frame.section, strict=True)) | {
-            "exptime": 1.0,  # only scales counts, and the data are rates
-            "pixmap": pixmap,
-            "weight_map": frame.weight,
-            "pixfrac": options.pixfrac,
-            "pixel_scale_ratio": options.pixel_scale_ratio,
-        }
-        planes = np.zeros((*shape, 4) if frame.variances else (0, 0, 4), np.float32)
-        with np.errstate(invalid="ignore"), warnings.catch_warnings():
-            # The step says in the ledger what kernels do not do; a warning made an error would break the library off.
-            warnings.simplefilter("ignore")
-            self._library.add_image(frame.data - np.float32(frame.level), dq=frame.dq, **how)
-            for k, variance in enumerate(frame.variances):
-                one = Drizzle(kernel=options.library_kernel, fillval="NAN", out_shape=shape, disable_ctx=True)
-                one.add_image(np.sqrt(variance), **how)
-                planes[..., 0], planes[..., k + 1] = one.out_wht, one.out_img
-        if frame.dq is not None:
-            self.flags = self._library.out_dq
-        return planes
+
+def _deviations(variances: list[Array], weight: Array, *, together: bool) -> tuple[list[tuple[Array, Array]], tuple[int, int] | None]:
+    """Return what to drizzle, as (data, weight), to have the weighted mean of each standard deviation, and which two share a call.
+
+    Drizzling sums weight · overlap, and that times the data. With weights w·a and data b/a the two sums are those of a and of b,
+    each with the weight w, so one call gives both. It takes an `a` that is nowhere 0.
+    """
+    for first in range(len(variances) if together and len(variances) > 1 else 0):
+        second = 1 if first == 0 else 0
+        ratio, scaled, possible = kernels.pair(variances[first], variances[second], weight)
+        if possible:
+            rest = [k for k in range(len(variances)) if k not in (first, second)]
+            return [(ratio, scaled), *((np.sqrt(variances[k]), weight) for k in rest)], (first, second)
+    return [(np.sqrt(v), weight) for v in variances], None
+
+
+def _box(corner: tuple[int, int], shape: tuple[int, int]) -> tuple[slice, slice]:
+    return slice(corner[0], corner[0] + shape[0]), slice(corner[1], corner[1] + shape[1])
 
 
 def _plane(array: Array, dtype: Any = np.float32) -> Array:

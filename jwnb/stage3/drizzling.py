@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from drizzle.resample import Drizzle
 
-__all__ = ["drizzle_alone", "drizzle_flags"]
+__all__ = ["drizzle_alone", "drizzle_context", "drizzle_flags"]
 
 Array = npt.NDArray[Any]
 
@@ -66,6 +66,12 @@ def drizzle_flags(dq: Array, weight: Array, pixmap: Array, **how: Any) -> Array:
     return flags
 
 
+def drizzle_context(data: Array, weight: Array, pixmap: Array, **how: Any) -> Array:
+    """Return where, (NY, NX) bool, `drizzle_alone`, called with the same arguments, spreads something with a weight above 0."""
+    context: Array = _drizzled(data, weight, pixmap, fillval="NAN", context=True, **how).out_ctx
+    return context[0] != 0
+
+
 def _drizzled(
     data: Array,
     weight: Array,
@@ -78,12 +84,13 @@ def _drizzled(
     section: tuple[int, int, int, int],
     pixel_scale_ratio: float,
     dq: Array | None = None,
+    context: bool = False,
 ) -> Drizzle:
     x0, x1, y0, y1 = section
     with np.errstate(invalid="ignore"), warnings.catch_warnings():
         # Some kernels conserve no flux, and the library says so each time.
         warnings.simplefilter("ignore")
-        library = Drizzle(kernel=kernel if pixfrac > _POINT else "point", fillval=fillval, out_shape=shape, disable_ctx=True)
+        library = Drizzle(kernel=kernel if pixfrac > _POINT else "point", fillval=fillval, out_shape=shape, disable_ctx=not context)
         library.add_image(
             data, exptime=1.0, pixmap=pixmap, weight_map=weight, dq=dq, pixfrac=pixfrac, pixel_scale_ratio=pixel_scale_ratio,
             xmin=x0, xmax=x1, ymin=y0, ymax=y1,

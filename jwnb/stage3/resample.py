@@ -16,7 +16,8 @@ from jwnb.errors import InputError, ParameterError, WrongExposureError
 from jwnb.exposure import check_exposure
 from jwnb.models import Exposures, product_name
 from jwnb.stage3.blend import Blend
-from jwnb.stage3.coadd import VARIANCES, Coadd, Options, bytes_needed, exposure_weight
+from jwnb.stage3.coadd import VARIANCES, Coadd, Frame, Options, bytes_needed, exposure_weight
+from jwnb.stage3.drizzling import drizzle_alone
 from jwnb.stage3.output_grid import (
     POINTING_OF_GRID,
     Grid,
@@ -30,10 +31,13 @@ from jwnb.stage3.output_grid import (
 from jwnb.step import Param, note, step
 from jwnb.wcs.frames import footprint, polygon
 from jwnb.wcs.pixelmap import image_to_image
+from jwnb.workers import spread
 
 __all__ = ["group_of", "resample"]
 
 _GIB = 2**30
+# Pixels of an image for which it pays to start processes.
+_WORTHWHILE = 2**20
 _PLANES = ("data", "dq", "err", *VARIANCES)
 # Set from the grid or left to the caller, so they are not combined.
 _NOT_BLENDED = ("meta.photometry.pixelarea_steradians", "meta.photometry.pixelarea_arcsecsq", "meta.filename")
@@ -163,17 +167,23 @@ def resample(
         unusable=int(unusable), context=enable_ctx, variances=enable_err, flags=propagate_dq,
     )  # fmt: skip
     _check_memory(grid, len(images), options, memory_limit)
-    product, opened = _product(first, images, grid), [first]
+    product, opened, many_pixels = _product(first, images, grid), [first], first.data.size >= _WORTHWHILE
     del first  # so that no more than the image at work is in memory
     coadd, blend, times = Coadd(grid.shape, len(images), options), Blend(_NOT_BLENDED), _Times()
     blended = blendheaders and len(images) > 1
-    for image in _each(images, opened):
-        pixmap = image_to_image(image.meta.wcs, grid.wcs, image.data.shape, tolerance=pixmap_tolerance)
-        coadd.add(image, pixmap.full())
-        times.add(image)
-        if blended:
-            blend.add(image)
-        del image
+
+    def frames() -> Iterator[tuple[Frame, list[Any]]]:
+        for image in _each(images, opened):
+            pixmap = image_to_image(image.meta.wcs, grid.wcs, image.data.shape, tolerance=pixmap_tolerance)
+            frame = coadd.prepared(image, pixmap.full())
+            times.add(image)
+            if blended:
+                blend.add(image)
+            del image
+            yield frame, frame.jobs
+
+    for frame, results in spread(drizzle_alone, frames(), worthwhile=many_pixels):
+        coadd.add(frame, results)
     if blended:
         blend.finish(product)
     _fill_product(product, coadd, grid, ratio, report_var=report_var)
@@ -340,8 +350,9 @@ def _fill_product(product: ImageModel, coadd: Coadd, grid: Grid, ratio: float, *
         product.con = coadd.context
     if coadd.flags is not None:
         product.dq = coadd.flags
+    error, variances = coadd.finish(1.0 / ratio**2)
     if options.variances:
-        product.err, variances = coadd.finish(1.0 / ratio**2)
+        product.err = error
         for name, array in variances.items() if report_var else ():
             setattr(product, name, array)
     elif product.meta.hasattr("bunit_err"):

