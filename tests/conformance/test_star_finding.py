@@ -58,7 +58,11 @@ def image(stars: int = 60, shape: tuple[int, int] = (200, 230), *, seed: int = 1
 
 @pytest.mark.parametrize("finder", FINDERS)
 @pytest.mark.parametrize(
-    "how", [{}, {"seed": 2, "fwhm": 3.2}, {"stars": 300, "shape": (110, 130)}, {"stars": 1, "seed": 6}, {"bad": 0.0}, {"shape": (61, 47), "bad": 0.05}],
+    "how",
+    [
+        {}, {"seed": 2, "fwhm": 3.2}, {"stars": 300, "shape": (110, 130)}, {"stars": 1, "seed": 6}, {"bad": 0.0},
+        {"shape": (61, 47), "bad": 0.05},
+    ],
     ids=["stars", "wide", "crowded", "one", "clean", "small"],
 )  # fmt: skip
 def test_images(finder, how):
