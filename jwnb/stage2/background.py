@@ -271,13 +271,15 @@ def _check_tilt(rate: JwstDataModel, member: JwstDataModel) -> None:
 def _stacked(rate: JwstDataModel, members: Exposures, sigma: float, rounds: int) -> _Stack:
     """Read the backgrounds one at a time and put each where it lies on the detector."""
     shape = rate.data.shape[-2:]
-    data, variance = np.full((2, len(members), *shape), np.nan, np.float32)
+    data, variance = np.empty((2, len(members), *shape), np.float32)
     dq = np.zeros(shape, np.uint32)
     seen = False
     for k in range(len(members)):
         member = members.take(k, "data", "err", "dq")
         check_exposure(member)
         place = _place(rate, member)
+        if place is None or (place.rows, place.columns) != (slice(0, shape[0]), slice(0, shape[1])):
+            data[k] = variance[k] = np.nan
         if place is None:
             note(f"the background {_name(member)} has no pixels in common with the exposure", degraded=True)
             continue
@@ -297,11 +299,11 @@ def _stacked(rate: JwstDataModel, members: Exposures, sigma: float, rounds: int)
 def _one_image(member: JwstDataModel, place: _Place, sigma: float, rounds: int) -> tuple[Array, Array, Array]:
     """Return values, squared errors and flags of one background; of several integrations the means and all flags."""
     box = np.s_[:, place.own_rows, place.own_columns]
-    data, err, dq = (planes[box] for planes in (floats_of(member, "data"), floats_of(member, "err"), flags_of(member)))
+    data, err, dq = floats_of(member, "data")[box], floats_of(member, "err")[box], flags_of(member)[box]
     if member.data.ndim == 2:
         return data[0], err[0] * err[0], dq[0]
-    data, err = np.ascontiguousarray(data), np.ascontiguousarray(err)
-    return mean_plane(data, 1, sigma, rounds), mean_plane(err, 2, sigma, rounds), np.bitwise_or.reduce(dq, axis=0)
+    means = [mean_plane(np.ascontiguousarray(array), power, sigma, rounds) for array, power in ((data, 1), (err, 2))]
+    return means[0], means[1], np.bitwise_or.reduce(dq, axis=0)
 
 
 def _place(image: JwstDataModel, other: JwstDataModel) -> _Place | None:
