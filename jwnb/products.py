@@ -131,9 +131,8 @@ def _written(result: Any) -> Iterator[JwstDataModel | Table]:
     yield from products_in(result)
 
 
-def _file_name(product: JwstDataModel | Table) -> str | None:
-    name: str | None = product.meta.get("filename") if isinstance(product, Table) else product.meta.filename
-    return name
+def _file_name(product: JwstDataModel | Table) -> Any:
+    return product.meta.get("filename") if isinstance(product, Table) else product.meta.filename
 
 
 def _exposures(several: models.Exposures, step: str | None = None) -> dict[str, models.Exposures]:
