@@ -310,6 +310,16 @@ class Exposures(Sequence[JwstDataModel]):
         _read_arrays(model, path, arrays)
         return self._with_changes(model, index)
 
+    @contextlib.contextmanager
+    def taken(self, index: int, *arrays: str) -> Iterator[Any]:
+        """Give what `take` gives for the length of a ``with`` block; what was read from a file is let go after it."""
+        model = self.take(index, *arrays)
+        try:
+            yield model
+        finally:
+            if not isinstance(self.items[index], JwstDataModel):
+                let_go(model)
+
     def changed(self, changes: Sequence["Change | None"]) -> "Exposures":
         """Return the exposures with a change applied to each: to models in memory now, to files whenever one is opened.
 

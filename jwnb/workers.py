@@ -47,8 +47,8 @@ def spread(
     function : callable
         Of a module that can be imported; it must not change its arguments.
     groups : iterable of (tag, jobs)
-        Each job is the positional and keyword arguments of one call. The next group is taken while the last one is at work, in the
-        caller's thread, so no more than two are in memory.
+        Each job is the positional and keyword arguments of one call; the list is emptied. The next group is taken while the last one
+        is at work, in the caller's thread.
     worthwhile : bool
         Whether the jobs are large enough for processes; otherwise they are done here, one after the other.
 
@@ -59,7 +59,10 @@ def spread(
     workers = number_of_workers() if worthwhile else 1
     if workers == 1:
         for tag, jobs in groups:
-            yield tag, [function(*given, **named) for given, named in jobs]
+            results = [function(*given, **named) for given, named in jobs]
+            jobs.clear()
+            yield tag, results
+            del results
         return
     from loky import get_reusable_executor
 
@@ -69,7 +72,7 @@ def spread(
         waiting: deque[tuple[Tag, list[Any], list[Any]]] = deque()
         for tag, jobs in groups:
             sent = [(tuple(map(put, given)), {k: put(v) for k, v in named.items()}) for given, named in jobs]
-            del jobs
+            jobs.clear()
             waiting.append((tag, [pool.submit(_call, function, *job) for job in sent], sent))
             del sent
             if len(waiting) > 1:

@@ -148,7 +148,7 @@ def resample(
     (Casertano et al. 2000, AJ 120, 2747, appendix A).
     """
     unusable = _unusable(good_bits)
-    first = _checked(images.take(0, *_PLANES))
+    first = _checked(images.take(0, "data"))
     regions = [_region(item) for item in images.items]
     if output_wcs is None or output_wcs == "":
         grid = grid_around(
@@ -167,19 +167,18 @@ def resample(
         unusable=int(unusable), context=enable_ctx, variances=enable_err, flags=propagate_dq,
     )  # fmt: skip
     _check_memory(grid, len(images), options, memory_limit)
-    product, opened, many_pixels = _product(first, images, grid), [first], first.data.size >= _WORTHWHILE
-    del first  # so that no more than the image at work is in memory
+    product, many_pixels = _product(first, images, grid), first.data.size >= _WORTHWHILE
     coadd, blend, times = Coadd(grid.shape, len(images), options), Blend(_NOT_BLENDED), _Times()
     blended = blendheaders and len(images) > 1
 
     def frames() -> Iterator[tuple[Frame, list[Any]]]:
-        for image in _each(images, opened):
-            pixmap = image_to_image(image.meta.wcs, grid.wcs, image.data.shape, tolerance=pixmap_tolerance)
-            frame = coadd.prepared(image, pixmap.full())
-            times.add(image)
-            if blended:
-                blend.add(image)
-            del image
+        for k in range(len(images)):
+            with images.taken(k, *_PLANES) as image:
+                to_grid = image_to_image(_checked(image).meta.wcs, grid.wcs, image.data.shape, tolerance=pixmap_tolerance)
+                frame = coadd.prepared(image, to_grid.full())
+                times.add(image)
+                if blended:
+                    blend.add(image)
             yield frame, frame.jobs
 
     for frame, results in spread(drizzle_alone, frames(), worthwhile=many_pixels):
@@ -237,13 +236,6 @@ class _Times:
         exposure.end_time = max(self.end, default=None)
         exposure.duration = exposure.elapsed_exposure_time = self.duration
         exposure.measurement_time = self.measured if self.all_measured else None
-
-
-def _each(images: Exposures, opened: list[ImageModel]) -> Iterator[ImageModel]:
-    """Yield the images, the first from the list `opened`, which lets go of it."""
-    yield opened.pop()
-    for k in range(1, len(images)):
-        yield _checked(images.take(k, *_PLANES))
 
 
 def _checked(model: JwstDataModel) -> ImageModel:
