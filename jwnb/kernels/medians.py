@@ -17,8 +17,8 @@ _FEW = 32  # up to as many values are sorted quicker by insertion
 
 
 @parallel_jit
-def median_plane(stack: Array, dq: Array, bad: np.uint32, drop_low: int, drop_high: int) -> Array:
-    """Return the median of planes, (ny, nx) float32; NaN where no plane has a value.
+def median_plane(stack: Array, dq: Array, bad: np.uint32, drop_low: int, drop_high: int) -> tuple[Array, Array]:
+    """Return the median of planes, (ny, nx) float32, NaN where no plane has a value, and how many have one, (ny, nx) uint16.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def median_plane(stack: Array, dq: Array, bad: np.uint32, drop_low: int, drop_hi
         How many of the lowest and highest values to leave out of the median, where more values than both together are there.
     """
     n, ny, nx = stack.shape
-    out = np.empty((ny, nx), np.float32)
+    out, counts = np.empty((ny, nx), np.float32), np.empty((ny, nx), np.uint16)
     for y in numba.prange(ny):
         buffer = np.empty(n, np.float32)
         for x in range(nx):
@@ -42,6 +42,7 @@ def median_plane(stack: Array, dq: Array, bad: np.uint32, drop_low: int, drop_hi
                 if not (np.isnan(value) or (dq.size and dq[k, y, x] & bad)):
                     buffer[count] = value
                     count += 1
+            counts[y, x] = min(count, 65535)
             if count == 0:
                 out[y, x] = np.nan
                 continue
@@ -54,7 +55,7 @@ def median_plane(stack: Array, dq: Array, bad: np.uint32, drop_low: int, drop_hi
                 out[y, x] = buffer[middle]
             else:
                 out[y, x] = np.float32(buffer[middle - 1] + buffer[middle]) / np.float32(2)
-    return out
+    return out, counts
 
 
 @jit
@@ -155,7 +156,7 @@ def clipped_mean(values: Array, sigma: float, rounds: int) -> float:
         low, high = max(low, centre - sigma * spread), min(high, centre + sigma * spread)
         below, now, mean, spread = _moments(values, low, high, origin)
         done += 1
-        if now == left or now == 0 or done == rounds:
+        if now in (left, 0) or done == rounds:
             return mean
         left = now
 
@@ -211,7 +212,7 @@ def _from_ordered(upper: int, lower: int) -> float:
 
 @jit
 def _moments(values: Array, low: float, high: float, origin: float) -> tuple[int, int, float, float]:
-    """Return how many values are below the limits and within, and mean and standard deviation of these; `origin` is near them, for precision."""
+    """Return how many values are below the limits and within, and mean and standard deviation of these, which are near `origin`."""
     first, second, below, count = 0.0, 0.0, 0, 0
     for k in range(values.size):
         value = np.float64(values[k])

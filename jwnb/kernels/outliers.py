@@ -10,11 +10,22 @@ from scipy import ndimage
 from jwnb.kernels import jit, parallel_jit
 from jwnb.kernels.medians import rolling_median
 
-__all__ = ["add_nan", "blanked", "core_counts", "far_from", "far_from_blotted", "far_from_rolling", "grown", "marked"]
+__all__ = [
+    "add_nan",
+    "blanked",
+    "core_contrast",
+    "core_counts",
+    "far_from",
+    "far_from_blotted",
+    "far_from_rolling",
+    "grown",
+    "marked",
+    "nearest",
+]
 
 Array = npt.NDArray[Any]
 
-# A core is a maximum of its 3 x 3 pixels; how far round it the level that it stands on is looked up.
+# Where the level that a maximum stands on is looked up.
 _RING = ((-3, 0), (3, 0), (0, -3), (0, 3), (-2, -2), (-2, 2), (2, -2), (2, 2))
 _LANES = 16  # time series at once: a cache line of pixels
 
@@ -30,6 +41,12 @@ def _noise(err: np.float32) -> np.float32:
 
 
 @jit
+def _larger(one: np.float32, other: np.float32) -> np.float32:
+    """Return the larger of two; `one` where the other is NaN."""
+    return other if other > one else one
+
+
+@jit
 def _steepness(image: Array, y: int, x: int) -> np.float32:
     """Return the largest absolute difference from the four neighbours, NaN at a NaN; neighbours that are NaN do not count."""
     here = image[y, x]
@@ -41,17 +58,11 @@ def _steepness(image: Array, y: int, x: int) -> np.float32:
         if np.isfinite(off):
             largest = off
     if y + 1 < image.shape[0]:
-        off = abs(here - image[y + 1, x])
-        if off > largest:
-            largest = off
+        largest = _larger(largest, abs(here - image[y + 1, x]))
     if x > 0:
-        off = abs(here - image[y, x - 1])
-        if off > largest:
-            largest = off
+        largest = _larger(largest, abs(here - image[y, x - 1]))
     if x + 1 < image.shape[1]:
-        off = abs(here - image[y, x + 1])
-        if off > largest:
-            largest = off
+        largest = _larger(largest, abs(here - image[y, x + 1]))
     return largest
 
 
@@ -59,8 +70,9 @@ def _steepness(image: Array, y: int, x: int) -> np.float32:
 def _beyond(
     data: Array, err: Array, blot: Array, y: int, x: int, snr: np.float32, scale: np.float32, background: np.float32
 ) -> bool:  # fmt: skip
-    off = abs(data[y, x] - blot[y, x] - background)
-    return bool(off > scale * _steepness(blot, y, x) + snr * _noise(err[y, x]))
+    off, noise = abs(data[y, x] - blot[y, x] - background), snr * _noise(err[y, x])
+    # The steepness can only raise the limit, and most pixels need no look at it.
+    return bool(off > noise and off > scale * _steepness(blot, y, x) + noise)
 
 
 @parallel_jit
@@ -161,20 +173,77 @@ def grown(found: Array, radius: float) -> Array:
 
 
 @parallel_jit
-def core_counts(data: Array, err: Array, blot: Array, found: Array, snr: np.float32) -> Array:
-    """Count outliers on the cores of compact sources and elsewhere.
+def core_contrast(median: Array, counts: Array, least: int) -> Array:
+    """Return how far the maxima of a median stand out, (ny, nx) float32; 0 elsewhere.
 
-    A core is the 3 x 3 pixels about a maximum of the blotted median that stands more than `snr` errors above the mean of eight pixels about
-    three pixels away.
+    It is the maximum less the mean of eight pixels about three pixels away.
 
     Parameters
     ----------
-    data, err, blot : (ny, nx) float32
-        The image, its errors and the blotted median. Only pixels whose data and median are no NaN count.
+    median : (ny, nx) float32
+        A median of images.
+    counts : (ny, nx) uint16
+        Of how many.
+    least : int
+        A maximum that is the median of fewer may be an outlier of one image itself, and is left out.
+    """
+    ny, nx = median.shape
+    peaks = np.zeros((ny, nx), np.float32)
+    for y in numba.prange(3, ny - 3):
+        for x in range(3, nx - 3):
+            if counts[y, x] >= least:
+                peaks[y, x] = _height(median, y, x)
+    return peaks
+
+
+@jit
+def _height(image: Array, y: int, x: int) -> np.float32:
+    """Return how far a maximum of 3 x 3 pixels stands out; 0 where there is none, or NaN nearby."""
+    here, level = image[y, x], np.float32(0)
+    for v in range(y - 1, y + 2):
+        for u in range(x - 1, x + 2):
+            if not image[v, u] <= here:
+                return np.float32(0)
+    for dy, dx in _RING:
+        level += image[y + dy, x + dx]
+    contrast = here - level / np.float32(len(_RING))
+    return contrast if contrast > 0 else np.float32(0)
+
+
+@parallel_jit
+def nearest(image: Array, places: Array, out: Array) -> None:
+    """Write the value of an image at the pixel nearest to each place to `out`, (ny, nx) float32; 0 outside.
+
+    Parameters
+    ----------
+    image : (NY, NX) float32
+        Values.
+    places : (ny, nx, 2) float64
+        x and y in it.
+    out : (ny, nx) float32
+        Written.
+    """
+    ny, nx = out.shape
+    for y in numba.prange(ny):
+        for x in range(nx):
+            u, v = places[y, x, 0] + 0.5, places[y, x, 1] + 0.5
+            out[y, x] = image[int(v), int(u)] if 0 <= u < image.shape[1] and 0 <= v < image.shape[0] else 0
+
+
+@parallel_jit
+def core_counts(data: Array, err: Array, contrast: Array, found: Array, snr: np.float32) -> Array:
+    """Count outliers on the cores of compact sources and elsewhere.
+
+    Parameters
+    ----------
+    data, err : (ny, nx) float32
+        The image and its errors. Only pixels that are no NaN count.
+    contrast : (ny, nx) float32
+        How far a maximum of the median beside a pixel stands out, from `core_contrast`.
     found : (ny, nx) bool
         The outliers.
     snr : float32
-        Contrast over error.
+        Pixels whose contrast is above so many errors are on a core.
 
     Returns
     -------
@@ -182,33 +251,18 @@ def core_counts(data: Array, err: Array, blot: Array, found: Array, snr: np.floa
         A row each: pixels on cores, outliers among them, pixels elsewhere, outliers among them.
     """
     ny, nx = data.shape
-    core = np.zeros((ny, nx), np.bool_)
-    for y in numba.prange(3, ny - 3):
-        for x in range(3, nx - 3):
-            if _is_peak(blot, err, y, x, snr):
-                core[y - 1 : y + 2, x - 1 : x + 2] = True  # threads that meet write the same
     counts = np.zeros((ny, 4), np.int64)
     for y in numba.prange(ny):
+        on_cores, flagged_there, others, flagged_elsewhere = 0, 0, 0, 0
         for x in range(nx):
-            if np.isnan(data[y, x]) or np.isnan(blot[y, x]):
-                continue
-            where = 0 if core[y, x] else 2
-            counts[y, where] += 1
-            counts[y, where + 1] += found[y, x]
+            there = not (np.isnan(data[y, x]) or np.isnan(err[y, x]))
+            core = contrast[y, x] > snr * err[y, x]
+            on_cores += there and core
+            flagged_there += there and core and found[y, x]
+            others += there and not core
+            flagged_elsewhere += there and not core and found[y, x]
+        counts[y, 0], counts[y, 1], counts[y, 2], counts[y, 3] = on_cores, flagged_there, others, flagged_elsewhere
     return counts
-
-
-@jit
-def _is_peak(image: Array, err: Array, y: int, x: int, snr: np.float32) -> bool:
-    here = image[y, x]
-    for v in range(y - 1, y + 2):
-        for u in range(x - 1, x + 2):
-            if not image[v, u] <= here:
-                return False
-    level = np.float32(0)
-    for dy, dx in _RING:
-        level += image[y + dy, x + dx]
-    return bool(here - level / np.float32(len(_RING)) > snr * err[y, x])
 
 
 @parallel_jit

@@ -43,7 +43,7 @@ class MedianStack:
         self.shape = shape
         self._parts: list[_Part] = []
         # No memory map: the system counts that as memory of this process. It has no name, so that a killed process leaves nothing behind.
-        self._file = tempfile.TemporaryFile(prefix="jwnb-")  # noqa: SIM115 - closed by __exit__
+        self._file = tempfile.TemporaryFile(prefix="jwnb-")
         self._size = 0
 
     def __enter__(self) -> Self:
@@ -81,8 +81,8 @@ class MedianStack:
         self._parts.append(_Part(self._size, row, column, plane.shape, outside))
         self._size += plane.nbytes
 
-    def median(self, *, drop_low: int = 0, drop_high: int = 0) -> Array:
-        """Return the median of all images, (NY, NX) float32; NaN where none has a value.
+    def median(self, *, drop_low: int = 0, drop_high: int = 0) -> tuple[Array, Array]:
+        """Return the median of all images, (NY, NX) float32, NaN where none has a value, and how many have one, (NY, NX) uint16.
 
         Parameters
         ----------
@@ -90,7 +90,7 @@ class MedianStack:
             How many of a pixel's lowest and highest values to leave out, where it has more than both together.
         """
         height, width = self.shape
-        out = np.empty(self.shape, np.float32)
+        out, counts = np.empty(self.shape, np.float32), np.empty(self.shape, np.uint16)
         rows = max(1, _BLOCK // (4 * width * max(1, len(self._parts))))
         for start in range(0, height, rows):
             stop = min(start + rows, height)
@@ -98,8 +98,8 @@ class MedianStack:
             stack = np.empty((len(touching), stop - start, width), np.float32)
             for plane, part in zip(stack, touching, strict=True):
                 self._read(part, start, plane)
-            out[start:stop] = median_plane(stack, _NO_FLAGS, np.uint32(0), drop_low, drop_high)
-        return out
+            out[start:stop], counts[start:stop] = median_plane(stack, _NO_FLAGS, np.uint32(0), drop_low, drop_high)
+        return out, counts
 
     def _read(self, part: _Part, start: int, plane: Array) -> None:
         """Fill `plane` with an image's rows from `start` of the grid on."""
@@ -109,5 +109,5 @@ class MedianStack:
             return
         rows = np.empty((last - first, part.shape[1]), np.float32)
         self._file.seek(part.offset + 4 * part.shape[1] * (first - part.row))
-        self._file.readinto(rows.data)  # type: ignore[attr-defined]
+        self._file.readinto(rows.data)
         plane[first - start : last - start, part.column : part.column + part.shape[1]] = rows

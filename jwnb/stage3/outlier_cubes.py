@@ -52,7 +52,7 @@ def compare_integrations(
         raise InputError(f"{cube.meta.filename} has no ERR array, by which outliers are judged. Calibrate it again from its uncal.")
     data, err = (np.ascontiguousarray(a, np.float32) for a in (data, err))
     flags = flags_of(cube)
-    median = median_plane(data, flags, np.uint32(unusable), drop_low, drop_high)
+    median, _ = median_plane(data, flags, np.uint32(unusable), drop_low, drop_high)
     if width is not None and 1 < width < len(data):
         found = far_from_rolling(data, err, flags, np.uint32(unusable), width, np.float32(snr))
     else:

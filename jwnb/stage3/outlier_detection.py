@@ -13,7 +13,7 @@ from jwnb.exposure import exposure_type
 from jwnb.models import Exposures
 from jwnb.stage3.outlier_cubes import compare_integrations
 from jwnb.stage3.outlier_flags import Outliers
-from jwnb.stage3.outlier_images import Combining, Comparing, compare_on_grid, compare_pixels, median_of_pixels, median_on_grid
+from jwnb.stage3.outlier_images import Combining, Comparing, compare, median_of_pixels, median_on_grid
 from jwnb.stage3.output_grid import Grid, grid_around, is_imaging
 from jwnb.stage3.resample import _memory_free
 from jwnb.step import Param, SkipStep, note, step
@@ -26,7 +26,7 @@ _CORONAGRAPHY = frozenset({"NRC_CORON", "MIR_LYOT", "MIR_4QPM"})
 _SERIES = frozenset({"NRC_TSIMAGE"})
 _GIB = 2**30
 # Outliers on the cores of sources: this share of their pixels, this many times as often as elsewhere, and this far beyond chance.
-_SHARE, _EXCESS, _SIGMA = 0.01, 5.0, 5.0
+_SHARE, _EXCESS, _SIGMA = 0.01, 5.0, 4.0
 
 
 def _why_not(model: JwstDataModel) -> str | None:
@@ -68,7 +68,7 @@ def outlier_detection(
     """Flag what is in one exposure only: cosmic rays and bad pixels that were not found before.
 
     Dithered images are each drizzled alone onto the grid that `jwnb.resample` would make, detectors of one exposure together. The
-    median of all is brought back to the pixels of each image, and what differs by more than noise and the steepness of the median explain is
+    median of all is brought back to the pixels of each image, and what differs by more than noise and steepness of the median explain is
     flagged OUTLIER and DO_NOT_USE, and becomes NaN in SCI, ERR and the variances. The integrations of coronagraphic exposures
     and time series are compared among themselves, each exposure alone. Inputs given as paths are opened one at a time.
 
@@ -122,8 +122,8 @@ def outlier_detection(
     Raises
     ------
     InputError
-        The images have no WCS or pointing, are not of one kind or, without resampling, of one shape; ERR or a time is missing; the common grid
-        does not fit into the memory.
+        The images have no WCS or pointing, or are not of one shape where they are not resampled; ERR or a time is missing; the common
+        grid does not fit into the memory.
     ParameterError
         An option is not possible.
     WrongExposureError
@@ -163,14 +163,15 @@ def _in_images(images: Exposures, how: Comparing, combining: Combining, *, resam
             raise WrongExposureError(f"outlier_detection is not for {images.names[k] or 'this exposure'} among these: {why}.")
         if resampled:
             regions.append(_region(model))
-    if not resampled:
-        return compare_pixels(images, median_of_pixels(images, combining), how)
-    grid = grid_around(regions, images.take(0, "data"))
-    _check_memory(grid)
-    median, maps = median_on_grid(images, grid, combining)
-    if not np.isfinite(median).any():
+    if resampled:
+        grid = grid_around(regions, images.take(0))
+        _check_memory(grid)
+        median = median_on_grid(images, grid, combining)
+    else:
+        median = median_of_pixels(images, combining)
+    if not median.counts.any():
         note("no pixel of any image could be used for the median, so nothing is flagged", degraded=True)
-    return compare_on_grid(images, median, grid, maps, how, tolerance=combining.tolerance)
+    return compare(images, median, how, tolerance=combining.tolerance)
 
 
 def _in_cubes(images: Exposures, how: Comparing, combining: Combining, width: int) -> list[Outliers]:
@@ -210,8 +211,8 @@ def _check_memory(grid: Grid) -> None:
     needed, free = 3 * 4 * grid.shape[0] * grid.shape[1] / _GIB, _memory_free()
     if free is not None and needed > free:
         raise InputError(
-            f"the common grid would have {grid.shape[1]} x {grid.shape[0]} pixels at {grid.pixel_scale:.5g} arcsec, for which {needed:.3g} GiB "
-            f"are needed; there are free {free:.3g} GiB. Are all images of one field?"
+            f"the common grid would have {grid.shape[1]} x {grid.shape[0]} pixels at {grid.pixel_scale:.5g} arcsec and take "
+            f"{needed:.3g} GiB; there are free {free:.3g} GiB. Are all images of one field?"
         )
 
 
@@ -230,14 +231,15 @@ def _warn_of_cores(counts: Any, how: Comparing, *, resampled: bool) -> None:
     if share < _SHARE or share < _EXCESS * usual or on_cores - chance < _SIGMA * np.sqrt(chance + 1):
         return
     remedy = (
-        f"Raise scale (now {_text(how.scale)}), for example to '{2 * how.scale[0]:g} {2 * how.scale[1]:g}'; if it stays so, look whether "
-        "the images are aligned (tweakreg)."
+        f"Raise scale (now {_text(how.scale)}), for example to {_text((4 * how.scale[0], 4 * how.scale[1]))}; if it stays so, "
+        "look whether the images are aligned (tweakreg)."
         if resampled
         else "The images are dithered or not aligned: use resample_data=True."
     )
     note(
-        f"outliers pile up on the cores of bright compact sources: {on_cores} of {cores} core pixels are flagged ({100 * share:.3g} %), and "
-        f"{100 * usual:.3g} % of the others. Cosmic rays do not choose: this is light of the sources, which the mosaic will lack. {remedy}",
+        f"outliers pile up on the cores of bright compact sources: {on_cores} of {cores} core pixels are flagged ({100 * share:.3g} %), "
+        f"and {100 * usual:.3g} % of the others. Cosmic rays do not choose: this is light of the sources, which the mosaic will lack. "
+        f"{remedy}",
         degraded=True,
     )
 

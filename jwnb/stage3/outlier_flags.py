@@ -30,8 +30,8 @@ class Outliers:
     shape : tuple of int
         Of the exposure.
     table : dict
-        ``n_flagged``, ``n_pixels``, and columns for the strongest: ``x``, ``y``, of a cube ``plane``; ``value``, the ``median`` there (of a time
-        series that of all integrations), their ``difference`` and this over the error (``sigma``).
+        ``n_flagged``, ``n_pixels``, and columns for the strongest: ``x``, ``y``, of a cube ``plane``; ``value``, the ``median`` there (of
+        a time series that of all integrations), their ``difference`` and this over the error (``sigma``).
     new_flags : bool
         The exposure has no DQ of its own, so that it gets one.
     """

@@ -12,7 +12,7 @@ from stdatamodels.jwst.datamodels import JwstDataModel
 from jwnb.errors import InputError
 from jwnb.kernels.coadd import weights
 from jwnb.kernels.medians import clipped_mean
-from jwnb.kernels.outliers import core_counts, far_from, far_from_blotted, grown
+from jwnb.kernels.outliers import core_contrast, core_counts, far_from, far_from_blotted, grown, nearest
 from jwnb.models import Exposures
 from jwnb.stage3.coadd import exposure_weight, used_section
 from jwnb.stage3.drizzling import drizzle_alone
@@ -22,7 +22,7 @@ from jwnb.stage3.output_grid import Grid
 from jwnb.stage3.resample import group_of
 from jwnb.wcs.pixelmap import PixelMap, image_to_image
 
-__all__ = ["Combining", "Comparing", "blotted", "compare_on_grid", "compare_pixels", "median_of_pixels", "median_on_grid"]
+__all__ = ["Combining", "Comparing", "Median", "blotted", "compare", "median_of_pixels", "median_on_grid"]
 
 Array = npt.NDArray[Any]
 
@@ -35,6 +35,7 @@ _COARSE = 1.0  # output pixels to which the outline of an image need be known
 _ROWS = 256  # of an image whose map is in memory at once
 # Maxima of the median that stand out by this many errors are looked at to see whether outliers sit on sources.
 _BRIGHT = np.float32(20)
+_FEWEST = 3  # images that a maximum must be the median of, so as not to be an outlier itself
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,30 @@ class Comparing:
     grow: float = 0.0
 
 
-def median_on_grid(images: Exposures, grid: Grid, how: Combining) -> tuple[Array, list[PixelMap | None]]:
-    """Drizzle each exposure alone onto the grid and take the median; detectors of one exposure go together.
+@dataclass(frozen=True)
+class Median:
+    """The median of images and where it lies.
+
+    Attributes
+    ----------
+    image : (NY, NX) float32
+        NaN where no image has enough weight.
+    counts : (NY, NX) uint16
+        How many images it is the median of.
+    grid : Grid or None
+        Where its pixels lie; None: where those of the images are.
+    maps : tuple of PixelMap or None
+        Where each image's pixels lie on the grid; None where the map is too large to be kept.
+    """
+
+    image: Array
+    counts: Array
+    grid: Grid | None = None
+    maps: tuple[PixelMap | None, ...] = ()
+
+
+def median_on_grid(images: Exposures, grid: Grid, how: Combining) -> Median:
+    """Drizzle each exposure alone onto a common grid and take the median; detectors of one exposure go together.
 
     Parameters
     ----------
@@ -83,13 +106,6 @@ def median_on_grid(images: Exposures, grid: Grid, how: Combining) -> tuple[Array
         The common one.
     how : Combining
         Options.
-
-    Returns
-    -------
-    (NY, NX) float32
-        The median, NaN where no image has enough weight.
-    list of PixelMap or None
-        Where each image's pixels lie on the grid; None where the map is too large to be kept.
     """
     maps: list[PixelMap | None] = [None] * len(images)
     with MedianStack(grid.shape) as stack:
@@ -105,11 +121,11 @@ def median_on_grid(images: Exposures, grid: Grid, how: Combining) -> tuple[Array
                 del model, pixmap, one
             limit = _mask(image, weight, how.maskpt)
             stack.add(image, row=box[0], column=box[2], outside=np.nan if limit > 0 else how.fill)
-        return stack.median(drop_low=how.drop_low, drop_high=how.drop_high), maps
+        return Median(*stack.median(drop_low=how.drop_low, drop_high=how.drop_high), grid, tuple(maps))
 
 
-def median_of_pixels(images: Exposures, how: Combining) -> Array:
-    """Return the median of images pixel by pixel, (ny, nx) float32.
+def median_of_pixels(images: Exposures, how: Combining) -> Median:
+    """Take the median of images pixel by pixel.
 
     Raises
     ------
@@ -129,26 +145,20 @@ def median_of_pixels(images: Exposures, how: Combining) -> Array:
             image = data.copy()
             _mask(image, _weights(model, how), how.maskpt)
             stack.add(image)
-        return stack.median(drop_low=how.drop_low, drop_high=how.drop_high)
+        return Median(*stack.median(drop_low=how.drop_low, drop_high=how.drop_high))
 
 
-def compare_on_grid(
-    images: Exposures, median: Array, grid: Grid, maps: Sequence[PixelMap | None], how: Comparing, *, tolerance: float
-) -> tuple[list[Outliers], Array]:
-    """Compare each image with the median brought back to its own pixels.
+def compare(images: Exposures, median: Median, how: Comparing, *, tolerance: float) -> tuple[list[Outliers], Array]:
+    """Compare each image with the median, brought back to its own pixels where it lies on a grid.
 
     Parameters
     ----------
     images : Exposures
         The images.
-    median : (NY, NX) float32
-        On the grid.
-    grid : Grid
-        The common one.
-    maps : list of PixelMap or None
-        From `median_on_grid`.
+    median : Median
+        Of them.
     how : Comparing
-        Options.
+        Options; without a grid only the first of `snr` counts.
     tolerance : float
         Of maps that have to be made again.
 
@@ -157,42 +167,51 @@ def compare_on_grid(
     list of Outliers
         Of each image.
     (4,) int64
-        Pixels on cores of sources, outliers among them, pixels elsewhere, outliers among them.
+        Pixels on cores of compact sources, outliers among them, pixels elsewhere, outliers among them.
     """
     results, counts = [], np.zeros(4, np.int64)
     snr, scale = np.array(how.snr, np.float32), np.array(how.scale, np.float32)
+    peaks = core_contrast(median.image, median.counts, _FEWEST)
     for k in range(len(images)):
         model = images.take(k, "data", "err", "dq")
         data, err = _data(model), _errors(model)
-        blot = blotted(median, maps[k] or _map(model, grid, tolerance))
-        background = how.backg if _level(model) is None else _level(model)
-        found = far_from_blotted(data, err, blot, snr, scale, np.float32(background))
-        counts += core_counts(data, err, blot, found, _BRIGHT).sum(axis=0)
-        results.append(found_in(model, grown(found, how.grow), blot))
-        del model, data, err, blot
+        if median.grid is None:
+            expected, contrast = median.image, peaks
+            found = far_from(data[None], err[None], expected, snr[0])[0]
+        else:
+            pixmap = median.maps[k] or _map(model, median.grid, tolerance)
+            expected, contrast = blotted(median.image, peaks, pixmap)
+            level = _level(model)
+            found = far_from_blotted(data, err, expected, snr, scale, np.float32(how.backg if level is None else level))
+        counts += core_counts(data, err, contrast, found, _BRIGHT).sum(axis=0)
+        results.append(found_in(model, grown(found, how.grow), expected))
+        del model, data, err, expected, contrast, found
     return results, counts
 
 
-def compare_pixels(images: Exposures, median: Array, how: Comparing) -> tuple[list[Outliers], Array]:
-    """Compare each image with the median of `median_of_pixels`; only the first of `how.snr` counts. Returns as `compare_on_grid`."""
-    results, counts = [], np.zeros(4, np.int64)
-    for k in range(len(images)):
-        model = images.take(k, "data", "err", "dq")
-        data, err = _data(model), _errors(model)
-        found = far_from(data[None], err[None], median, np.float32(how.snr[0]))[0]
-        counts += core_counts(data, err, median, found, _BRIGHT).sum(axis=0)
-        results.append(found_in(model, grown(found, how.grow), median))
-    return results, counts
+def blotted(median: Array, peaks: Array, pixmap: PixelMap) -> tuple[Array, Array]:
+    """Bring two images on a grid to the pixels of an exposure.
 
+    Parameters
+    ----------
+    median, peaks : (NY, NX) float32
+        What to interpolate linearly, and what to take from the nearest pixel.
+    pixmap : PixelMap
+        Where the exposure's pixels lie on the grid.
 
-def blotted(median: Array, pixmap: PixelMap) -> Array:
-    """Return an image on a grid interpolated linearly at the pixels of an exposure, (ny, nx) float32; NaN outside and beside NaN."""
-    out = np.full(pixmap.shape, np.nan, np.float32)
+    Returns
+    -------
+    (ny, nx) float32, (ny, nx) float32
+        The median, NaN outside and beside NaN; the peaks, 0 outside.
+    """
+    out, near = np.full(pixmap.shape, np.nan, np.float32), np.zeros(pixmap.shape, np.float32)
     for start in range(0, len(out), _ROWS):
-        places = pixmap.rows(start, min(start + _ROWS, len(out)))
+        rows = slice(start, min(start + _ROWS, len(out)))
+        places = pixmap.rows(rows.start, rows.stop)
+        nearest(peaks, places, near[rows])
         places[np.isnan(places)] = -1.0  # outside: the library takes no NaN
-        out[start : start + len(places)] = blot_image(median, places, fillval=np.nan, iscale=1.0, interp="linear")
-    return out
+        out[rows] = blot_image(median, places, fillval=np.nan, iscale=1.0, interp="linear")
+    return out, near
 
 
 def _groups(images: Exposures) -> list[list[int]]:
@@ -212,8 +231,8 @@ def _box(maps: Sequence[PixelMap], shape: tuple[int, int]) -> tuple[int, int, in
     x, y = (np.concatenate([m.nodes[c].ravel() for m in maps]) for c in (0, 1))
     box = []
     for places, size in ((y, shape[0]), (x, shape[1])):
-        places = places[np.isfinite(places)]
-        low, high = (places.min(), places.max()) if places.size else (0, 0)
+        finite = places[np.isfinite(places)]
+        low, high = (finite.min(), finite.max()) if finite.size else (0, 0)
         start = int(np.clip(np.floor(low) - _MARGIN, 0, size - 1))
         box += [start, int(np.clip(np.ceil(high) + _MARGIN + 1, start + 1, size))]
     return box[0], box[1], box[2], box[3]
