@@ -183,14 +183,15 @@ def _with_area(model: Any, cal: Calibration) -> Any:
 
 
 def _aperture_correction(cal: Calibration) -> dm.NrcImgApcorrModel:
-    """Return the apertures that hold half to four fifths of a star, and what their light must be multiplied by."""
+    """Return the apertures that hold a fifth to four fifths of a star, and what their light must be multiplied by."""
     psf = point_spread(cal.band, cal.det)
-    # Pixels blur twice: they integrate, and apertures that cut them take their light as evenly spread.
-    seen = Blend(psf.weight, psf.covariance + np.array([2 / 12, 2 / 12, 0.0]))
+    # Of mosaics, whose stars are measured with it. Pixels integrate; drizzling spreads them evenly over their squares and means what falls
+    # on those of the output; apertures that cut these take their light as evenly spread: four squares blur.
+    seen = Blend(psf.weight, psf.covariance + np.array([4 / 12, 4 / 12, 0.0]))
     sky_in, sky_out = (radius_enclosing((cal.band.name, cal.det.name), share) for share in (0.93, 0.96))
     sky = (encircled_energy(seen, sky_out) - encircled_energy(seen, sky_in)) / (sky_out**2 - sky_in**2)
     rows = []
-    for share in (0.5, 0.6, 0.7, 0.8):
+    for share in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8):
         radius = radius_enclosing((cal.band.name, cal.det.name), share)
         inside = encircled_energy(seen, radius) - sky * radius**2
         rows.append((cal.band.filter, cal.band.pupil, share, radius, 1 / inside, sky_in, sky_out))
