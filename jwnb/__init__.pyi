@@ -30,6 +30,7 @@ from .stage2.background import subtract_images as subtract_images
 from .stage2.flat import flat_field as flat_field
 from .stage2.photom import photom as photom
 from .stage3.resample import resample as resample
+from .stage3.skymatch import skymatch as skymatch
 from .step import STEP_NAMES as STEP_NAMES
 from .step import describe as describe
 from .wcs.assign import assign_wcs as assign_wcs

@@ -34,7 +34,8 @@ __all__ = [
 # In the order of the pipelines; each is a function of the package, `jwnb.<name>`.
 STEP_NAMES = (
     "group_scale", "dq_init", "saturation", "ipc", "superbias", "refpix", "linearity", "dark_current", "jump", "ramp_fit",
-    "gain_scale", "guider_cds", "background", "subtract_images", "assign_wcs", "flat_field", "photom", "resample",
+    "gain_scale", "guider_cds", "background", "subtract_images", "assign_wcs", "flat_field", "photom", "skymatch",
+    "resample",
 )  # fmt: skip
 
 RELEASE = "RELEASE"  # CAL_VCS of what is not of a numbered revision; CAL_VER says which release

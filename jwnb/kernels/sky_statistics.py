@@ -328,7 +328,8 @@ def _moments(
 
 @parallel_jit
 def histograms(
-    values: Array, first: Array, starts: Array, stops: Array, zero: Array, scale: Array, edge: Array, open_end: Array, offsets: Array, blocks: int
+    values: Array, first: Array, starts: Array, stops: Array,
+    zero: Array, scale: Array, edge: Array, open_end: Array, offsets: Array, blocks: int,
 ) -> Array:  # fmt: skip
     """Count the pixels of regions in bins.
 
@@ -393,7 +394,8 @@ def _count(bins: Array, size: int, a: Array, b: Array, c: Array, d: Array) -> No
 
 @parallel_jit
 def gather(
-    values: Array, first: Array, starts: Array, stops: Array, low: Array, high: Array, zero: Array, scale: Array, ends: Array, offsets: Array
+    values: Array, first: Array, starts: Array, stops: Array,
+    low: Array, high: Array, zero: Array, scale: Array, ends: Array, offsets: Array,
 ) -> Array:  # fmt: skip
     """Collect the pixels of regions that fall into some of their bins.
 

@@ -1,6 +1,6 @@
 """Sky levels: one number for each region of an image, and the levels that make overlapping images agree."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,7 +34,7 @@ Runs = tuple[Array, Array, Array]
 _FLOAT32 = np.finfo(np.float32)
 # Below this a bin, or the range of the data, is taken for nothing; an absolute number, as in imagestats.
 _NO_WIDTH = np.float32(10.0) * _FLOAT32.eps
-_MOST_BINS = 20_000_000
+_MANY_BINS, _MOST_BINS = 1_000_000, 20_000_000  # each takes 16 bytes in a block
 _BINS_OF_MEDIAN = 4096
 _BLOCKS = 4
 # Half the width of the core of the distribution, in standard deviations and in those where clipping is asked for.
@@ -135,7 +135,7 @@ def measure(values: Array, regions: Sequence[Region], statistic: Statistic) -> l
         return levels
     runs = _joined([regions[k] for k in filled])
     left = _clipped(values, runs, statistic)
-    found = {"mean": _means, "median": _medians, "mode": _modes, "midpt": _midpoints}[statistic.name](values, runs, left, statistic)
+    found = _OF_NAME[statistic.name](values, runs, left, statistic)
     for k, row, value in zip(filled, left, found, strict=True):
         if row[COUNT] > 0 and np.isfinite(value):
             levels[k] = Level(float(value), int(row[COUNT]))
@@ -272,7 +272,8 @@ def _histograms(values: Array, runs: Runs, left: Array, statistic: Statistic) ->
         whole = (scale * (edge - zero)).astype(np.int64) == bins
     top = np.where(whole, np.minimum(edge, edge * (np.float32(1) - _FLOAT32.eps)), edge)
     offsets = np.cumsum(np.append(0, bins))
-    counts = histograms(values, *runs, zero, scale, top, ~whole, offsets, _BLOCKS)
+    blocks = _BLOCKS if bins.sum() < _MANY_BINS else 1
+    counts = histograms(values, *runs, zero, scale, top, ~whole, offsets, blocks)
     return [_Histogram(*row) for row in zip(left[:, LOW], ranges, widths, np.split(counts, offsets[1:-1]), strict=True)]
 
 
@@ -301,7 +302,7 @@ def _midpoint(histogram: _Histogram) -> float:
     """Return where half of the pixels of a histogram lie below, taken as even within a bin; the middle of the range in one bin."""
     low, width, counts = histogram.low, histogram.width, histogram.counts
     if counts.size == 1:
-        return float(low + 0.5 * histogram.span)
+        return float(low + 0.5 * histogram.span) if np.isfinite(width) else np.nan
     share = counts.cumsum().astype(np.float32)
     share /= share[-1]
     half = int(np.argmax(share >= np.float32(0.5)))
@@ -309,3 +310,9 @@ def _midpoint(histogram: _Histogram) -> float:
     return float(low + half * width + (np.float32(0.5) - before) / (share[half] - before) * np.float32(width))
 
 
+_OF_NAME: dict[str, Callable[[Array, Runs, Array, Statistic], Sequence[float] | Array]] = {
+    "mean": _means,
+    "median": _medians,
+    "mode": _modes,
+    "midpt": _midpoints,
+}

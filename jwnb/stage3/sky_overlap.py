@@ -1,7 +1,7 @@
 """Which pixels of an image see the sky that another image sees too.
 
-Outlines on the sky, their areas and intersections are those of the library `spherical_geometry`. Its intersection of any two polygons costs 20 ms;
-those of two convex ones are put together here from the arcs' crossings, and all doubtful cases are left to it.
+Outlines on the sky, their areas and intersections are those of the library `spherical_geometry`. Its intersection of any two
+polygons costs 20 ms; those of two convex ones are put together here from the arcs' crossings, and all doubtful cases are left to it.
 """
 
 from collections.abc import Iterable, Sequence

@@ -109,15 +109,15 @@ def skymatch(
     if lower is not None and upper is not None and lower > upper:
         raise ParameterError(f"skymatch: lower={lower} is above upper={upper}, so no pixel could be used.")
     if skymethod == "user":
-        return _given_levels(images, skylist, subtract)
+        return _given_levels(images, skylist, subtract=subtract)
     statistic = Statistic(skystat, lower, upper, nclip, lsigma, usigma, binwidth)
-    look = _Look(images, statistic, _unusable(dqbits), [_described(images, k, subtract) for k in range(len(images))])
+    look = _Look(images, statistic, _unusable(dqbits), [_described(images, k, subtract=subtract) for k in range(len(images))])
     units = _units(look.frames)
     matched, wanted_globally = "match" in skymethod, "match" not in skymethod or "global" in skymethod
     skies = _Skies([frame.level for frame in look.frames], units)
     if matched:
         measured = look.overlaps(units, stepsize, also_whole=wanted_globally and not subtract)
-        skies.add(_match(measured.pairs, units, look.frames, match_down))
+        skies.add(_match(measured.pairs, units, look.frames, match_down=match_down))
     else:
         measured = _Measured(wholes=look.wholes())
     if wanted_globally:
@@ -230,14 +230,14 @@ def _mean(levels: Sequence[Level]) -> Level:
     return Level(sum(level.value * level.pixels for level in levels) / pixels, pixels)
 
 
-def _described(images: Exposures, k: int, subtract: bool) -> _Frame:
+def _described(images: Exposures, k: int, *, subtract: bool) -> _Frame:
     model = images.take(k)
     name = images.names[k] or f"image {k + 1}"
     shape = _shape(images, k, model)
     if len(shape) != 2:
         raise WrongExposureError(f"skymatch takes 2-D images; {name} is a {type(model).__name__} of shape {shape}.")
     wcs = model.meta.wcs if model.meta.hasattr("wcs") else None
-    return _Frame(name, group_of(model) or f"image {k}", (shape[0], shape[1]), wcs, _subtracted_before(model, name, subtract))
+    return _Frame(name, group_of(model) or f"image {k}", (shape[0], shape[1]), wcs, _subtracted_before(model, name, subtract=subtract))
 
 
 def _shape(images: Exposures, k: int, model: JwstDataModel) -> tuple[int, ...]:
@@ -249,7 +249,7 @@ def _shape(images: Exposures, k: int, model: JwstDataModel) -> tuple[int, ...]:
     return () if data is None else tuple(data.shape)
 
 
-def _subtracted_before(model: JwstDataModel, name: str, subtract: bool) -> float:
+def _subtracted_before(model: JwstDataModel, name: str, *, subtract: bool) -> float:
     """Return the sky that was taken from an image earlier, or raise where what it says of that does not fit."""
     background = model.meta.background
     if (background.subtracted is None) != (background.level is None):
@@ -296,13 +296,13 @@ def _outline_of(frame: _Frame, stepsize: int | None) -> Outline:
     return outline(frame.wcs, frame.shape, stepsize)
 
 
-def _match(pairs: Sequence[Pair], units: Sequence[Sequence[int]], frames: Sequence[_Frame], match_down: bool) -> list[float | None]:
+def _match(pairs: Sequence[Pair], units: Sequence[Sequence[int]], frames: Sequence[_Frame], *, match_down: bool) -> list[float | None]:
     """Return the level that each unit needs to agree with the others, None where it overlaps none."""
     levels, sets = matching_levels(len(units), pairs)
     known = np.isfinite(levels)
     if known.any():
         levels -= levels[known].min() if match_down else levels[known].max()
-        parts = [[frames[units[u][0]].name for u in np.flatnonzero(known & (sets == one))] for one in np.unique(sets[known])]
+        parts = [[frames[units[u][0]].name for u in np.flatnonzero(known & (sets == one)).tolist()] for one in np.unique(sets[known])]
         if len(parts) > 1:
             note(
                 f"{len(parts)} sets of exposures do not overlap one another and are matched each in itself only, beginning with "
@@ -359,9 +359,7 @@ def _tables(measured: _Measured, units: Sequence[Sequence[int]], frames: Sequenc
     return tables
 
 
-def _write(
-    model: JwstDataModel, *, level: float | None, change: float, method: str, subtract: bool, table: Mapping[str, Any]
-) -> None:
+def _write(model: JwstDataModel, *, level: float | None, change: float, method: str, subtract: bool, table: Mapping[str, Any]) -> None:
     """Put the level on an image and, where it is to be subtracted, take the change from its pixels if they are there."""
     remember(model, "skymatch", {"level": level, "method": method, "subtracted": subtract and level is not None, **table})
     if level is None:
@@ -384,7 +382,7 @@ def _unusable(dqbits: str | int | None) -> np.uint32 | None:
     return None if good is None else np.uint32(~good & 0xFFFFFFFF)
 
 
-def _given_levels(images: Exposures, skylist: Any, subtract: bool) -> Exposures:
+def _given_levels(images: Exposures, skylist: Any, *, subtract: bool) -> Exposures:
     levels = _levels_of(skylist)
     if len(levels) != len(images):
         raise ParameterError(f"skymatch: skylist has {len(levels)} levels for {len(images)} images; one for each is expected.")
@@ -394,7 +392,7 @@ def _given_levels(images: Exposures, skylist: Any, subtract: bool) -> Exposures:
             raise ParameterError(f"skymatch: skylist has no level for {name!r}. It has: {', '.join(levels)}.")
         if subtract and images.take(k).meta.background.subtracted:
             note(f"a sky was taken from {name} earlier; BKGLEVEL now holds only what is taken now", degraded=True)
-        table = {"together": [], "overlaps": []}
+        table: dict[str, Any] = {"together": [], "overlaps": []}
         changes.append(functools.partial(_write, level=level, change=level, method="user", subtract=subtract, table=table))
     return images.changed(changes)
 
