@@ -35,9 +35,10 @@ def mosaic(shape: tuple[int, int] = (230, 260), *, seed: int = 0, noise: float =
         gx, gy = (v.ravel()[:46] for v in np.meshgrid(np.arange(7) * 34 + 25.0, np.arange(7) * 30 + 22.0))
         gx, gy = gx + rng.uniform(-5, 5, 46), gy + rng.uniform(-5, 5, 46)
         flux = 10 ** rng.uniform(0.3, 2.5, 46)
+        flux[:3] = 80, 120, 200
         image += paint(shape, gx[:40], gy[:40], flux[:40])
         image += paint(shape, gx[40:], gy[40:], flux[40:] + 30, wide=3.0, ratio=0.5, angle=rng.uniform(0, 3, 6))
-        image += paint(shape, gx[:3] + 6, gy[:3] + 2, flux[:3] * 0.7 + 5)
+        image += paint(shape, gx[:3] + 9, gy[:3] + 3, flux[:3] * 0.7)
     rows, columns = np.indices(shape)
     image += sky + 0.1 * columns / nx + 0.05 * rows / ny
     err = np.sqrt(noise**2 + 1e-4 * np.abs(image))
