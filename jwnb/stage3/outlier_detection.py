@@ -15,7 +15,7 @@ from jwnb.stage3.outlier_cubes import compare_integrations
 from jwnb.stage3.outlier_flags import Outliers
 from jwnb.stage3.outlier_images import Combining, Comparing, compare, median_of_pixels, median_on_grid
 from jwnb.stage3.output_grid import Grid, grid_around, is_imaging
-from jwnb.stage3.resample import _memory_free
+from jwnb.stage3.resample import _memory_free, group_of
 from jwnb.step import Param, SkipStep, note, step
 from jwnb.wcs.frames import footprint, polygon
 
@@ -155,7 +155,7 @@ def outlier_detection(
 
 
 def _in_images(images: Exposures, how: Comparing, combining: Combining, *, resampled: bool) -> tuple[list[Outliers], Any]:
-    regions = []
+    regions, groups = [], []
     for k in range(len(images)):
         model = images.take(k)
         if isinstance(model, CubeModel) or (why := _why_not(model)) is not None:
@@ -163,10 +163,11 @@ def _in_images(images: Exposures, how: Comparing, combining: Combining, *, resam
             raise WrongExposureError(f"outlier_detection is not for {images.names[k] or 'this exposure'} among these: {why}.")
         if resampled:
             regions.append(_region(model))
+            groups.append(group_of(model) or f"exposure {k}")
     if resampled:
         grid = grid_around(regions, images.take(0))
         _check_memory(grid)
-        median = median_on_grid(images, grid, combining)
+        median = median_on_grid(images, grid, combining, groups=groups)
     else:
         median = median_of_pixels(images, combining)
     if not median.counts.any():

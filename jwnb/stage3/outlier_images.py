@@ -1,6 +1,6 @@
 """Outliers among dithered images: the median of all of them on one grid, or pixel by pixel, and what differs from it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from drizzle.resample import blot_image
 from stdatamodels.jwst.datamodels import JwstDataModel
 
 from jwnb.errors import InputError
-from jwnb.kernels.coadd import weights
+from jwnb.kernels.coadd import shift, weights
 from jwnb.kernels.medians import clipped_mean
 from jwnb.kernels.outliers import core_contrast, core_counts, far_from, far_from_blotted, grown, nearest
 from jwnb.models import Exposures
@@ -19,8 +19,8 @@ from jwnb.stage3.drizzling import drizzle_alone
 from jwnb.stage3.median_stack import MedianStack
 from jwnb.stage3.outlier_flags import Outliers, found_in
 from jwnb.stage3.output_grid import Grid
-from jwnb.stage3.resample import group_of
 from jwnb.wcs.pixelmap import PixelMap, image_to_image
+from jwnb.workers import Job, spread
 
 __all__ = ["Combining", "Comparing", "Median", "blotted", "compare", "median_of_pixels", "median_on_grid"]
 
@@ -30,6 +30,7 @@ _NONE = np.zeros((0, 0), np.float32)
 _NO_BITS = np.zeros((0, 0), np.uint32)
 # Weights far from the others (a few pixels with hardly any read noise, the seams of detectors) do not decide on what is a low weight.
 _SIGMA, _ROUNDS = 3.0, 5
+_WORTHWHILE = 2**20  # pixels of the grid for which it pays to start processes
 _MARGIN = 16  # output pixels round an image's own: more than any kernel reaches
 _COARSE = 1.0  # output pixels to which the outline of an image need be known
 _ROWS = 256  # of an image whose map is in memory at once
@@ -95,7 +96,7 @@ class Median:
     maps: tuple[PixelMap | None, ...] = ()
 
 
-def median_on_grid(images: Exposures, grid: Grid, how: Combining) -> Median:
+def median_on_grid(images: Exposures, grid: Grid, how: Combining, *, groups: Sequence[str]) -> Median:
     """Drizzle each exposure alone onto a common grid and take the median; detectors of one exposure go together.
 
     Parameters
@@ -106,21 +107,20 @@ def median_on_grid(images: Exposures, grid: Grid, how: Combining) -> Median:
         The common one.
     how : Combining
         Options.
+    groups : sequence of str
+        The same for images that go together.
     """
     maps: list[PixelMap | None] = [None] * len(images)
+    image = weight = _NONE
     with MedianStack(grid.shape) as stack:
-        for members in _groups(images):
-            box = _box([_map(images.take(k, "data"), grid, _COARSE) for k in members], grid.shape)
-            image = weight = _NONE
-            for k in members:
-                model = images.take(k, *how.arrays)
-                pixmap = _map(model, grid, how.tolerance)
-                maps[k] = pixmap if pixmap.error > 0 else None
-                one = _alone(model, pixmap, box, how)
-                image, weight = one if k == members[0] else _merged((image, weight), one)
-                del model, pixmap, one
-            limit = _mask(image, weight, how.maskpt)
-            stack.add(image, row=box[0], column=box[2], outside=np.nan if limit > 0 else how.fill)
+        jobs = _jobs(images, grid, how, maps, groups)
+        for (box, begins, ends), results in spread(drizzle_alone, jobs, worthwhile=grid.shape[0] * grid.shape[1] > _WORTHWHILE):
+            image, weight = results[0] if begins else _merged((image, weight), results[0])
+            if ends:
+                image = np.require(image, requirements=["W"])
+                limit = _mask(image, weight, how.maskpt)
+                stack.add(image, row=box[0], column=box[2], outside=np.nan if limit > 0 else how.fill)
+            del results
         return Median(*stack.median(drop_low=how.drop_low, drop_high=how.drop_high), grid, tuple(maps))
 
 
@@ -214,14 +214,6 @@ def blotted(median: Array, peaks: Array, pixmap: PixelMap) -> tuple[Array, Array
     return out, near
 
 
-def _groups(images: Exposures) -> list[list[int]]:
-    """Return the exposures' indices, those of the detectors of one exposure together."""
-    groups: dict[str, list[int]] = {}
-    for k in range(len(images)):
-        groups.setdefault(group_of(images.take(k)) or f"exposure {k}", []).append(k)
-    return list(groups.values())
-
-
 def _map(model: JwstDataModel, grid: Grid, tolerance: float) -> PixelMap:
     return image_to_image(model.meta.wcs, grid.wcs, _data(model).shape, tolerance=tolerance)
 
@@ -238,21 +230,32 @@ def _box(maps: Sequence[PixelMap], shape: tuple[int, int]) -> tuple[int, int, in
     return box[0], box[1], box[2], box[3]
 
 
-def _alone(model: JwstDataModel, pixmap: PixelMap, box: tuple[int, int, int, int], how: Combining) -> tuple[Array, Array]:
-    data, level = _data(model), _level(model)
-    places = pixmap.full()
-    places[..., 0] -= box[2]
-    places[..., 1] -= box[0]
-    return drizzle_alone(
-        data if level is None else data - np.float32(level),
-        _weights(model, how),
-        places,
-        shape=(box[1] - box[0], box[3] - box[2]),
-        kernel=how.kernel,
-        pixfrac=how.pixfrac,
-        fillval=how.fillval,
-        section=used_section(model.meta.wcs, data.shape),
-    )
+def _jobs(
+    images: Exposures, grid: Grid, how: Combining, maps: list[PixelMap | None], groups: Sequence[str]
+) -> Iterator[tuple[tuple[tuple[int, int, int, int], bool, bool], list[Job]]]:
+    """Yield what to drizzle for each image, with the box of its group, and whether it is the first and the last of that; fill in `maps`."""
+    together: dict[str, list[int]] = {}
+    for k, group in enumerate(groups):
+        together.setdefault(group, []).append(k)
+    for members in together.values():
+        box = (0, 0, 0, 0)
+        for k in members:
+            model = images.take(k, *how.arrays)
+            data, level = _data(model), _level(model)
+            pixmap = _map(model, grid, how.tolerance)
+            maps[k] = pixmap if pixmap.error > 0 else None
+            if k == members[0]:
+                box = _box([pixmap, *(_map(images.take(j, "data"), grid, _COARSE) for j in members[1:])], grid.shape)
+            places = pixmap.full()
+            shift(places, float(box[2]), float(box[0]))
+            given = (data if level is None else data - np.float32(level), _weights(model, how), places)
+            options = {
+                "shape": (box[1] - box[0], box[3] - box[2]), "kernel": how.kernel, "pixfrac": how.pixfrac, "fillval": how.fillval,
+                "section": used_section(model.meta.wcs, data.shape),
+            }  # fmt: skip
+            jobs: list[Job] = [(given, options)]
+            del model, data, pixmap, places, given
+            yield (box, k == members[0], k == members[-1]), jobs
 
 
 def _merged(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
