@@ -1,5 +1,6 @@
 """A small mosaic with stars, galaxies and blends of known flux, and the references for its catalogue."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,15 @@ def paint(shape: tuple[int, int], x: Any, y: Any, flux: Any, *, wide: Any = SIGM
     return image
 
 
-def mosaic(shape: tuple[int, int] = (230, 260), *, seed: int = 0, noise: float = 0.02, sky: float = 0.4, empty: bool = False) -> ImageModel:
+def mosaic(**how: Any) -> ImageModel:
+    """Return a copy of what `made_mosaic` makes."""
+    return made_mosaic(**how).copy()
+
+
+@lru_cache
+def made_mosaic(
+    shape: tuple[int, int] = (230, 260), *, seed: int = 0, noise: float = 0.02, sky: float = 0.4, empty: bool = False
+) -> ImageModel:
     """Return an i2d image in MJy/sr: forty stars, six galaxies, three close pairs, a sloping sky, a border without data, a hole."""
     rng = np.random.default_rng(seed)
     model = calibrated(shape, seed=seed)

@@ -18,11 +18,11 @@ from stdatamodels.jwst.datamodels import (
 )
 
 from jwnb.errors import InputError, MissingReferenceError, ParameterError
-from jwnb.models import product_name, share
+from jwnb.models import product_name
 from jwnb.stage3.correlated_noise import correlation_of
 from jwnb.stage3.source_detection import KRON, Detected, Segmentation, StarFinding, find_segments, find_stars_of
 from jwnb.stage3.source_table import Apertures, Measured, catalogue, no_sources
-from jwnb.step import Param, Reference, note, step
+from jwnb.step import Param, Reference, SkipStep, note, step
 
 __all__ = ["SourceCatalog", "source_catalog"]
 
@@ -47,15 +47,6 @@ class SourceCatalog:
 
     cat: QTable
     segm: SegmentationMapModel | None
-
-    def named_in(self, image: ImageModel) -> ImageModel:
-        """Return a copy of the image that names the two in ``meta.source_catalog`` and ``meta.segmentation_map``, arrays shared."""
-        out = share(image)
-        out.meta.source_catalog = self.cat.meta["filename"]
-        out.meta.cal_step.source_catalog = "COMPLETE"
-        if self.segm is not None:
-            out.meta.segmentation_map = self.segm.meta.filename
-        return out
 
 
 def _needed(model: ImageModel, _: Mapping[str, Any]) -> tuple[str, ...]:
@@ -172,8 +163,10 @@ def source_catalog(
     ------
     InputError
         The image is not in MJy/sr, or has no WCS or ERR.
+    NoResult
+        The apcorr reference has no row for the image. A pipeline marks the step SKIPPED and goes on.
     MissingReferenceError
-        The apcorr reference has no row for the image.
+        The rows of the apcorr reference contradict each other.
     ParameterError
         The encircled energies do not increase or are not in the reference.
 
@@ -243,9 +236,7 @@ def _apertures(image: ImageModel, reference: Any, energies: tuple[int, int, int]
     table = np.asarray(reference.apcorr_table)
     rows, said = _rows(image, table, _APCORR_ROWS[image.meta.instrument.name])
     if not rows.any():
-        raise MissingReferenceError(
-            f"the apcorr reference has no row for {said}; pass another one as apcorr=, or leave source_catalog out."
-        )
+        raise SkipStep(f"the apcorr reference has no row for {said}; pass another one as apcorr=")
     table = table[rows]
     percent = np.round(table["eefraction"] * 100)
     chosen = [np.flatnonzero(percent == energy) for energy in energies]
