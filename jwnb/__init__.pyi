@@ -29,8 +29,14 @@ from .stage2.background import background as background
 from .stage2.background import subtract_images as subtract_images
 from .stage2.flat import flat_field as flat_field
 from .stage2.photom import photom as photom
+from .stage3.outlier_detection import outlier_detection as outlier_detection
 from .stage3.resample import resample as resample
 from .stage3.skymatch import skymatch as skymatch
+from .stage3.source_catalog import SourceCatalog as SourceCatalog
+from .stage3.source_catalog import source_catalog as source_catalog
+from .stage3.tweakreg import tweakreg as tweakreg
+from .stage3.source_catalog import SourceCatalog as SourceCatalog
+from .stage3.source_catalog import source_catalog as source_catalog
 from .step import STEP_NAMES as STEP_NAMES
 from .step import describe as describe
 from .wcs.assign import assign_wcs as assign_wcs

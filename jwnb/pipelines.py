@@ -1,10 +1,12 @@
 """The pipelines: their order as data, and what goes in and comes out."""
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from astropy.table import Table
 from stdatamodels.jwst.datamodels import CubeModel, GuiderRawModel, ImageModel, JwstDataModel, RampModel
 
 from jwnb import associations, models
@@ -12,9 +14,11 @@ from jwnb.errors import InputError, ParameterError, WrongExposureError
 from jwnb.exposure import check_groups, exposure_type, pipelines_for
 from jwnb.models import Exposures, PathLike, product_name, share
 from jwnb.parameters import nearest
-from jwnb.plan import Entry, make_plan, walk
+from jwnb.plan import Entry, Plan, make_plan, walk
 from jwnb.products import Products
-from jwnb.step import Step, collecting_log, describe, find_step
+from jwnb.resume import fingerprint, load, store
+from jwnb.stage3.field import check_field
+from jwnb.step import Step, collecting_log, describe, find_step, say
 
 __all__ = ["ORDERS", "PIPELINE_NAMES", "detector1", "find_pipeline", "guider", "image2", "image3", "steps_of"]
 
@@ -241,10 +245,12 @@ def _of_background(
 
 
 def image3(
-    exposures: Iterable[JwstDataModel | PathLike] | JwstDataModel | PathLike,
+    exposures: Iterable[JwstDataModel | PathLike | Products] | JwstDataModel | PathLike | Products,
     /,
     *,
     name: str | None = None,
+    mix_filters: bool = False,
+    resume: PathLike | None = None,
     skip: Sequence[str] = (),
     run: Sequence[str] = (),
     options: Options = None,
@@ -254,10 +260,14 @@ def image3(
 
     Parameters
     ----------
-    exposures : models and paths, or one
+    exposures : models, paths and Products, or one
         The cal images; or one, or a level-3 association. Paths are opened one at a time.
     name : str, optional
         Root of the product names; by default the association's product name, or the first image's root.
+    mix_filters : bool
+        Combine images through different filters.
+    resume : path, optional
+        A folder in which aligned and cleaned exposures are kept. The same call made again goes on from them.
     skip, run, keep : sequence of str
         As for `detector1`.
     options : mapping
@@ -266,29 +276,111 @@ def image3(
     Returns
     -------
     Products
-        ``i2d``; a list of Products for an association of several products.
+        ``i2d``, ``cat``, ``segm``, and ``crf``, one for each input; those of inputs given as paths are opened when asked for. A list of
+        Products for an association of several products. A single exposure is only resampled and its sources catalogued.
+
+    Raises
+    ------
+    InputError
+        Different filters; images too far apart for the memory, before anything is made of them.
     """
     choices: dict[str, Any] = {"skip": skip, "run": run, "options": options, "keep": keep}
+    how: dict[str, Any] = {"mix_filters": mix_filters, "resume": resume}
     if _is_association(exposures):
         asn = associations.load(exposures)  # type: ignore[arg-type]
         members = [Exposures(p.of("science")) for p in asn.products]  # a missing file is found before the first product is made
-        made = [_image3(m, asn, name or p.name, **choices) for m, p in zip(members, asn.products, strict=True)]
+        made = [_image3(m, asn, name or p.name, choices, **how) for m, p in zip(members, asn.products, strict=True)]
         return made if len(made) > 1 else made[0]
-    return _image3(Exposures(exposures), None, name, **choices)
+    return _image3(Exposures(_with_cal(exposures)), None, name, choices, **how)
 
 
-def _image3(exposures: Exposures, asn: associations.Association | None, name: str | None, **choices: Any) -> Products:
+def _image3(
+    exposures: Exposures,
+    asn: associations.Association | None,
+    name: str | None,
+    choices: Mapping[str, Any],
+    *,
+    mix_filters: bool,
+    resume: PathLike | None,
+) -> Products:
     if not len(exposures):
         raise InputError("image3 was given no exposures.")
-    first = _opened("image3", exposures[0], ImageModel, "cal images")
-    with collecting_log() as log:
-        plan = make_plan("image3", IMAGE3, first, **choices)
-        result, kept = walk(plan, exposures)
-    made = {} if plan.left_out["resample"] else {"i2d": result}
-    if asn is not None:
-        for product in made.values():
-            product.meta.asn.pool_name, product.meta.asn.table_name = asn.pool, asn.path.name
-    return Products("image3", _named(made, name or first.meta.filename), kept=kept, log=tuple(log))
+    with exposures.taken(0, "data") as first:
+        _opened("image3", first, ImageModel, "cal images")
+        root = name or first.meta.filename
+        with collecting_log() as log:
+            plan = make_plan("image3", IMAGE3, first, not_now=_of_one(exposures, choices), **choices)
+            if not plan.left_out["resample"]:
+                values = {p.name: p.value for p in describe("resample", first) if p.reference is None}
+                check_field(exposures, {**values, **plan.options.get("resample", {})}, mix_filters=mix_filters)
+            exposures = exposures.changed([functools.partial(_belongs_to, asn=asn)] * len(exposures)) if asn else exposures
+            made, kept = _combined(plan, exposures, asn, None if resume is None else Path(resume))
+    made = _named(made, root)
+    if made.get("cat") is not None:
+        made["i2d"].meta.source_catalog, made["i2d"].meta.cal_step.source_catalog = made["cat"].meta["filename"], "COMPLETE"
+        if made["segm"] is not None:
+            made["i2d"].meta.segmentation_map, made["segm"].meta.source_catalog = made["segm"].meta.filename, made["cat"].meta["filename"]
+    return Products("image3", made, kept=kept, log=tuple(log))
+
+
+def _combined(
+    plan: Plan, exposures: Exposures, asn: associations.Association | None, folder: Path | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Align and clean exposures, combine them, and find the sources; from what is in `folder` on where that is the same."""
+    state = fingerprint(exposures, {"options": plan.options, "left out": plan.left_out}) if folder else ""
+    names = [_crf_name(name, asn) for name in exposures.names]
+    done = load(folder, state) if folder else None
+    if done is not None:
+        say(f"image3 goes on from the {len(done)} exposures in {folder}")
+
+    def cleaned(images: Exposures) -> Exposures:
+        if plan.left_out["outlier_detection"] and not folder:
+            return images
+        return store(folder, state, images.named(names)) if folder and done is None else images if done else images.named(names)
+
+    caught = {"resample": "crf", "source_catalog": "i2d"}
+    result, kept = walk(plan, done or exposures, catch=caught, before={"resample": cleaned}, start="resample" if done else None)
+    crf, image = kept.pop("crf"), kept.pop("i2d")
+    made = {} if plan.left_out["outlier_detection"] else {"crf": crf}
+    if isinstance(result, ImageModel):  # there is no catalogue
+        made["i2d"] = result
+    elif isinstance(image, ImageModel):
+        made |= {"i2d": image, "cat": result.cat, "segm": result.segm}
+    return made, kept
+
+
+def _of_one(exposures: Exposures, choices: Mapping[str, Any]) -> dict[str, str]:
+    """Return why a single exposure does not go through the steps that compare exposures, unless they are asked for."""
+    asked = {*choices["run"], *(choices["options"] or {})}
+    names = [entry.name for entry in IMAGE3[:3] if entry.name not in asked]
+    return dict.fromkeys(names, "there is one exposure, and nothing to compare it with") if len(exposures) == 1 else {}
+
+
+def _with_cal(exposures: Any) -> Any:
+    """Put the cal image of each Products among the exposures in its place."""
+    if isinstance(exposures, Products):
+        return [_cal_of(exposures)]
+    if isinstance(exposures, JwstDataModel | str | os.PathLike | bytes | Mapping) or not isinstance(exposures, Iterable):
+        return exposures
+    return [_cal_of(item) if isinstance(item, Products) else item for item in exposures]
+
+
+def _cal_of(products: Products) -> JwstDataModel:
+    if products.cal is None:
+        made = ", ".join(products.suffixes) or "none"
+        raise InputError(f"image3 starts from cal images; these products of {products.pipeline} have none (they have: {made}).")
+    return products.cal
+
+
+def _belongs_to(model: JwstDataModel, *, asn: associations.Association) -> None:
+    model.meta.asn.pool_name, model.meta.asn.table_name = asn.pool, asn.path.name
+    model.meta.asn.exptype = "science"
+
+
+def _crf_name(name: str, asn: associations.Association | None) -> str:
+    """Return the name of a cleaned exposure: with the association's identifier, as a field may be in several."""
+    suffix = f"{asn.identifier}_crf" if asn and asn.identifier and not name.endswith(f"_{asn.identifier}_cal.fits") else "crf"
+    return product_name(name or "exposure.fits", suffix)
 
 
 ORDERS = {"detector1": NEAR_INFRARED, "guider": GUIDER, "image2": IMAGE2, "image3": IMAGE3}
@@ -331,7 +423,9 @@ def _is_association(source: Any) -> bool:
 def _named(made: Mapping[str, Any], root: str | None) -> dict[str, Any]:
     """Give each product the file name that it is saved under."""
     root = root or "exposure.fits"
-    for suffix, model in made.items():
-        if model is not None:
-            model.meta.filename = product_name(root, suffix)
+    for suffix, product in made.items():
+        if isinstance(product, Table):
+            product.meta["filename"] = product_name(root, suffix, extension=".ecsv")
+        elif product is not None and not isinstance(product, Exposures):
+            product.meta.filename = product_name(root, suffix)
     return dict(made)

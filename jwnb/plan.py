@@ -14,7 +14,7 @@ from jwnb.errors import InputError, ParameterError
 from jwnb.exposure import check_exposure
 from jwnb.models import Exposures, let_go
 from jwnb.parameters import nearest
-from jwnb.step import STEP_NAMES, Step, classes_of, find_step, pipeline_defaults, products_in, share
+from jwnb.step import STEP_NAMES, NoResult, Step, classes_of, find_step, pipeline_defaults, products_in, share
 
 __all__ = ["Entry", "Plan", "make_plan", "walk"]
 
@@ -102,7 +102,15 @@ def make_plan(
     return plan
 
 
-def walk(plan: Plan, model: Any, *, catch: Mapping[str, str] | None = None, own: bool = False) -> tuple[Any, dict[str, Any]]:
+def walk(
+    plan: Plan,
+    model: Any,
+    *,
+    catch: Mapping[str, str] | None = None,
+    before: Mapping[str, Callable[[Any], Any]] | None = None,
+    start: str | None = None,
+    own: bool = False,
+) -> tuple[Any, dict[str, Any]]:
     """Run the steps of a plan one after the other.
 
     Parameters
@@ -113,6 +121,10 @@ def walk(plan: Plan, model: Any, *, catch: Mapping[str, str] | None = None, own:
         What the first step is given.
     catch : mapping, optional
         Step → label: what goes into that step is held on to under the label.
+    before : mapping, optional
+        Step → function: what goes into that step, or past it, is what the function makes of it.
+    start : str, optional
+        The step to begin with; those before it were done already.
     own : bool
         Nobody else needs `model` (it was opened from a path): its arrays are let go once they are used.
 
@@ -126,20 +138,26 @@ def walk(plan: Plan, model: Any, *, catch: Mapping[str, str] | None = None, own:
     kept: dict[str, Any] = {}
     waiting: list[dict[str, Any]] = []
     with _progress(plan) as advance, pipeline_defaults(plan.defaults):
-        for entry in plan.order:
+        for entry in plan.order[0 if start is None else [e.name for e in plan.order].index(start) :]:
             if waiting:
                 mine = own and not any(model is k for k in kept.values())
                 model, own, waiting = marked(model, waiting, own=mine), True, []
+            if before and entry.name in before:
+                model = before[entry.name](model)
             if catch and entry.name in catch:
                 kept[catch[entry.name]] = model
             if why := plan.left_out.get(entry.name):
                 waiting.append(_skipped(entry, why))
                 continue
             advance(entry.name)
-            before = model
-            model = _applied(find_step(entry.name), before, plan.options.get(entry.name, {}))
-            if own and isinstance(before, JwstDataModel) and not any(before is k for k in kept.values()):
-                let_go(before)
+            superseded = model
+            try:
+                model = _applied(find_step(entry.name), superseded, plan.options.get(entry.name, {}))
+            except NoResult as error:
+                waiting.append(_skipped(entry, str(error)))
+                continue
+            if own and isinstance(superseded, JwstDataModel) and not any(superseded is k for k in kept.values()):
+                let_go(superseded)
             own = True
             if entry.name in plan.keep:
                 kept[entry.name] = model

@@ -34,8 +34,8 @@ __all__ = [
 # In the order of the pipelines; each is a function of the package, `jwnb.<name>`.
 STEP_NAMES = (
     "group_scale", "dq_init", "saturation", "ipc", "superbias", "refpix", "linearity", "dark_current", "jump", "ramp_fit",
-    "gain_scale", "guider_cds", "background", "subtract_images", "assign_wcs", "flat_field", "photom", "skymatch",
-    "resample",
+    "gain_scale", "guider_cds", "background", "subtract_images", "assign_wcs", "flat_field", "photom", "tweakreg",
+    "skymatch", "outlier_detection", "resample", "source_catalog",
 )  # fmt: skip
 
 RELEASE = "RELEASE"  # CAL_VCS of what is not of a numbered revision; CAL_VER says which release
@@ -57,6 +57,10 @@ class SkipStep(Exception):
 
 class FailStep(Exception):
     """Raised by a body that tried and could not; the caller gets a shared copy marked FAILED, and a `CalibrationWarning`."""
+
+
+class NoResult(InputError):
+    """A step that makes something else of its input did not apply, so there is nothing to give back; a pipeline goes on without it."""
 
 
 @dataclass(frozen=True)
@@ -203,7 +207,7 @@ def note(text: str, *, degraded: bool = False) -> None:
     running = _notes.get()
     if running is not None:
         running.append(text)
-    _say(text, logging.WARNING if degraded else logging.INFO)
+    say(text, logging.WARNING if degraded else logging.INFO)
     if degraded:
         warnings.warn(text, CalibrationWarning, stacklevel=3)
 
@@ -224,7 +228,8 @@ def collecting_log() -> Iterator[list[str]]:
         _said.reset(token)
 
 
-def _say(text: str, level: int = logging.INFO) -> None:
+def say(text: str, level: int = logging.INFO) -> None:
+    """Put a line into the log, and into that of the result."""
     log.log(level, text)
     lines = _said.get()
     if lines is not None:
@@ -300,7 +305,7 @@ def _run(made: Step, source: Any, given: dict[str, Any]) -> Any:
             result = _unchanged(made, model, reason)
     if status == "FAILED":
         warnings.warn(f"{made.name} failed: {reason}", CalibrationWarning, stacklevel=3)
-    _say(f"{made.name} {status}{f': {reason}' if reason else ''} ({time.perf_counter() - started:.2f} s)")
+    say(f"{made.name} {status}{f': {reason}' if reason else ''} ({time.perf_counter() - started:.2f} s)")
     written = record.entry(
         made.name,
         status,
@@ -465,10 +470,8 @@ def _opened_references(made: Step, resolved: Mapping[str, Any], exposure: JwstDa
 def _unchanged(made: Step, model: Any, reason: str) -> Any:
     if made.gives_many:
         return model
-    if made.many:
-        raise InputError(f"{made.name} cannot go on: {reason}.")
-    if not made.gives_model:
-        raise InputError(f"{made.name} cannot be skipped: {reason}.")
+    if made.many or not made.gives_model:
+        raise NoResult(f"{made.name} has nothing to give: {reason}.")
     return share(model)
 
 

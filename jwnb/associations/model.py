@@ -42,6 +42,7 @@ class Association:
     products: tuple[Product, ...]
     pool: str
     kind: str
+    identifier: str
 
 
 def load(path: PathLike) -> Association:
@@ -66,6 +67,7 @@ def load(path: PathLike) -> Association:
         products=tuple(_product(path, p) for p in products),
         pool=str(content.get("asn_pool") or ""),
         kind=str(content.get("asn_type") or ""),
+        identifier=str(content.get("asn_id") or ""),
     )
 
 

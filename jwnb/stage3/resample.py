@@ -1,12 +1,12 @@
 """Resampling: one image on one grid from one exposure or many."""
 
+import inspect
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from astropy.io import fits
 from astropy.nddata.bitmask import extend_bit_flag_map, interpret_bit_flags
 from gwcs import WCS
 from stdatamodels.jwst.datamodels import ImageModel, JwstDataModel
@@ -33,11 +33,12 @@ from jwnb.wcs.frames import footprint, polygon
 from jwnb.wcs.pixelmap import image_to_image
 from jwnb.workers import spread
 
-__all__ = ["group_of", "resample"]
+__all__ = ["group_of", "planned_output", "region_of", "resample"]
 
 _GIB = 2**30
 # Pixels of an image for which it pays to start processes.
 _WORTHWHILE = 2**20
+_OF_GRID = ("output_wcs", "pixel_scale", "pixel_scale_ratio", "output_shape", "rotation", "crpix", "crval")
 _PLANES = ("data", "dq", "err", *VARIANCES)
 # Set from the grid or left to the caller, so they are not combined.
 _NOT_BLENDED = ("meta.photometry.pixelarea_steradians", "meta.photometry.pixelarea_arcsecsq", "meta.filename")
@@ -148,16 +149,12 @@ def resample(
     (Casertano et al. 2000, AJ 120, 2747, appendix A).
     """
     unusable = _unusable(good_bits)
+    regions = [region_of(images, k) for k in range(len(images))]
     first = _checked(images.take(0, "data"))
-    regions = [_region(item) for item in images.items]
-    if output_wcs is None or output_wcs == "":
-        grid = grid_around(
-            regions, first, pixel_scale=pixel_scale, pixel_scale_ratio=pixel_scale_ratio, output_shape=output_shape,
-            rotation=rotation, crpix=crpix, crval=crval,
-        )  # fmt: skip
-    else:
-        grid = given_grid(output_wcs, output_shape)
-    ratio = grid.pixel_scale_ratio if grid.pixel_scale_ratio is not None else _ratio_to(first, grid)
+    grid, ratio = _grid(
+        regions, first, output_wcs=output_wcs, pixel_scale=pixel_scale, pixel_scale_ratio=pixel_scale_ratio,
+        output_shape=output_shape, rotation=rotation, crpix=crpix, crval=crval,
+    )  # fmt: skip
     if kernel in _NOT_CONSERVING:
         note(f"the {kernel} kernel does not conserve flux")
     if kernel.startswith("lanczos") and pixfrac != 1.0:
@@ -250,18 +247,43 @@ def _checked(model: JwstDataModel) -> ImageModel:
     return model
 
 
-def _region(item: Any) -> str:
-    """Return the S_REGION of an input; of a file only the header is read for it."""
-    if not isinstance(item, JwstDataModel) and Path(item).suffix == ".fits":
-        with fits.open(item) as hdus:
-            region = hdus["SCI"].header.get("S_REGION") if "SCI" in hdus else None
-        if region:
-            return str(region)
-    model = _checked(item if isinstance(item, JwstDataModel) else Exposures([item])[0])
-    region = model.meta.wcsinfo.s_region or polygon(footprint(model.meta.wcs))
+def region_of(images: Exposures, index: int) -> str:
+    """Return the S_REGION of an exposure, made from its WCS where it has none.
+
+    Raises
+    ------
+    InputError
+        It has no WCS, or one that gives no positions.
+    """
+    model = images.take(index)
+    region = model.meta.wcsinfo.s_region or polygon(footprint(_checked(images.take(index, "data")).meta.wcs))
     if region is None:
         raise InputError(f"{model.meta.filename} has no S_REGION, and its WCS gives no positions at the corners.")
     return str(region)
+
+
+def planned_output(images: Exposures, **options: Any) -> None:
+    """Raise what `resample`, called with these options, would raise before it makes an array; no pixel of a file is read.
+
+    Raises
+    ------
+    InputError
+        An image has no WCS; the output is larger than the memory allows.
+    """
+    chosen = {name: p.default for name, p in inspect.signature(resample).parameters.items()} | options
+    regions = [region_of(images, k) for k in range(len(images))]
+    grid, _ = _grid(regions, _checked(images.take(0, "data")), **{name: chosen[name] for name in _OF_GRID})
+    how = Options(context=chosen["enable_ctx"], variances=chosen["enable_err"], flags=chosen["propagate_dq"])
+    _check_memory(grid, len(images), how, chosen["memory_limit"])
+
+
+def _grid(regions: Sequence[str], first: ImageModel, *, output_wcs: Any, output_shape: Any, **pointing: Any) -> tuple[Grid, float]:
+    """Return the grid of the output, and the ratio of its scale to that of the first image."""
+    if output_wcs is None or output_wcs == "":
+        grid = grid_around(regions, first, output_shape=output_shape, **pointing)
+    else:
+        grid = given_grid(output_wcs, output_shape)
+    return grid, grid.pixel_scale_ratio if grid.pixel_scale_ratio is not None else _ratio_to(first, grid)
 
 
 def _unusable(good_bits: str | int | None) -> np.uint32:
