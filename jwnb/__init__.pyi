@@ -35,8 +35,6 @@ from .stage3.skymatch import skymatch as skymatch
 from .stage3.source_catalog import SourceCatalog as SourceCatalog
 from .stage3.source_catalog import source_catalog as source_catalog
 from .stage3.tweakreg import tweakreg as tweakreg
-from .stage3.source_catalog import SourceCatalog as SourceCatalog
-from .stage3.source_catalog import source_catalog as source_catalog
 from .step import STEP_NAMES as STEP_NAMES
 from .step import describe as describe
 from .wcs.assign import assign_wcs as assign_wcs
