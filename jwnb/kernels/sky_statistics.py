@@ -418,12 +418,14 @@ def gather(
     """
     out = np.empty(offsets[-1], np.float32)
     for r in numba.prange(first.shape[0]):
-        at = offsets[r]
+        at, middle = offsets[r], np.float32(0.5) * (low[r] + high[r])
+        # One comparison, which nearly always fails, costs far less than two of which one fails half of the time.
+        within = np.float32(1.001) * (high[r] - middle) + np.float32(1e-6) * abs(middle)
         for y in range(values.shape[0]):
             for k in range(first[r, y], first[r, y + 1]):
                 for x in range(starts[k], stops[k]):
                     value = values[y, x]
-                    if low[r] <= value <= high[r]:
+                    if abs(value - middle) <= within and low[r] <= value <= high[r]:
                         index = np.int64(scale[r] * (value - zero[r]))
                         if ends[r, 0] <= index <= ends[r, 1]:
                             out[at] = value

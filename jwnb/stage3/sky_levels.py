@@ -35,7 +35,7 @@ _FLOAT32 = np.finfo(np.float32)
 # Below this a bin, or the range of the data, is taken for nothing; an absolute number, as in imagestats.
 _NO_WIDTH = np.float32(10.0) * _FLOAT32.eps
 _MANY_BINS, _MOST_BINS = 1_000_000, 20_000_000  # each takes 16 bytes in a block
-_BINS_OF_MEDIAN = 4096
+_BINS_OF_MEDIAN = 1024  # four tables of them stay in the processor's first cache
 _BLOCKS = 4
 # Half the width of the core of the distribution, in standard deviations and in those where clipping is asked for.
 _CORE, _CORE_OF_CLIP = 3.0, 0.7
@@ -235,7 +235,11 @@ def _medians(values: Array, runs: Runs, left: Array, statistic: Statistic) -> li
     before = np.array([c[b - 1] if b else 0 for c, b in zip(cumulative, ends[:, 0], strict=True)])
     sizes = [c[min(b, c.size - 1)] - n for c, b, n in zip(cumulative, ends[:, 1], before, strict=True)]
     places = np.cumsum([0, *sizes])
-    near = gather(values, *runs, zero, top, zero, scale, ends, places)
+    # Nearly all pixels are seen not to be in the bins by their values alone.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low = np.fmax(zero, (zero + (ends[:, 0] - 1) / scale).astype(np.float32))
+        high = np.fmin(top, (zero + (ends[:, 1] + 2) / scale).astype(np.float32))
+    near = gather(values, *runs, low, high, zero, scale, ends, places)
     medians = []
     for k, (a, b) in enumerate(ranks - before[:, None]):
         mine = np.partition(near[places[k] : places[k + 1]], [a, b]) if sizes[k] else np.full(1, np.nan, np.float32)
