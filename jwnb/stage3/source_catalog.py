@@ -83,7 +83,7 @@ def source_catalog(
     brightest: Annotated[int | None, Param(min=1)] = 200,
     peakmax: Annotated[float | None, Param(min=0.0, unit="Jy")] = None,
     npixels: Annotated[int, Param(min=1, unit="pixel")] = 25,
-    connectivity: Literal[4, 8] = 8,
+    connectivity: Literal[4, 8, "4", "8"] = 8,
     nlevels: Annotated[int, Param(min=1)] = 32,
     contrast: Annotated[float, Param(min=0.0, max=1.0)] = 0.001,
     multithresh_mode: Literal["exponential", "linear", "sinh"] = "exponential",
@@ -133,7 +133,7 @@ def source_catalog(
     npixels : int
         "segmentation": least number of connected pixels.
     connectivity : int
-        "segmentation": 8 where pixels that touch at a corner are connected, 4 where not.
+        "segmentation": 8 where pixels that touch at a corner are connected, 4 where not; a word in parameter references.
     nlevels : int
         "segmentation": number of levels at which is looked whether a source falls apart.
     contrast : float
@@ -196,7 +196,7 @@ def source_catalog(
     masked = np.isnan(err) if image.wht is None else np.isnan(err) | (image.wht == 0)
     if starfinder == "segmentation":
         how = Segmentation(
-            npixels, connectivity, deblend, nlevels, contrast, multithresh_mode, localbkg_width, apermask_method,
+            npixels, int(connectivity), deblend, nlevels, contrast, multithresh_mode, localbkg_width, apermask_method,
             tuple(kron_params or KRON), kron,
         )  # fmt: skip
         found = find_segments(data, err, masked, wcs, boxsize=bkg_boxsize, snr_threshold=snr_threshold, fwhm=kernel_fwhm, how=how)

@@ -30,7 +30,7 @@ class Segmentation:
     """How segments are found; the names are those of the step's options."""
 
     npixels: int = 25
-    connectivity: Literal[4, 8] = 8
+    connectivity: int = 8
     deblend: bool = True
     nlevels: int = 32
     contrast: float = 0.001

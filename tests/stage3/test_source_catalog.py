@@ -195,3 +195,11 @@ def test_vega_magnitudes_that_nobody_knows(references):
     with pytest.warns(UserWarning, match="no row for filter F200W, pupil CLEAR: Vega"):
         cat = source_catalog(image, apcorr=references["apcorr"], abvegaoffset=other).cat
     assert np.isnan(cat["isophotal_vegamag"]).all()
+
+
+def test_connectivity_may_be_a_word(references):
+    image = mosaic()
+    how = {"npixels": 6, "snr_threshold": 1.5, **references}
+    four, eight = (source_catalog(image, connectivity=c, **how) for c in ("4", 8))
+    assert np.array_equal(four.segm.data, source_catalog(image, connectivity=4, **how).segm.data)
+    assert not np.array_equal(four.segm.data, eight.segm.data)
