@@ -175,7 +175,8 @@ def source_catalog(
     Row B-85. Errors of `jwst`'s columns add the variances of pixels as if they were independent, and those of circles leave out the
     error of the sky. Drizzling makes neighbours alike: ``…_flux_err_corr`` add the covariances that its kernel, PIXFRAC and pixel
     scale make (`jwnb.stage3.correlated_noise`) and, for circles, the error of the sky, from ERR as `resample` writes it. Noise that is
-    correlated before drizzling, as 1/f noise, is not in them.
+    correlated before drizzling, as 1/f noise, is not in them. Isophotal errors, of either kind, are those of the sum over the pixels of the
+    segment as they are; that noise moves its border, too, is not in them.
     """
     if (image.meta.bunit_data, image.meta.bunit_err) != (UNIT, UNIT):
         raise InputError(
