@@ -112,16 +112,13 @@ def _copied(model: JwstDataModel, memo: dict[int, Any]) -> JwstDataModel:
 
     While a copy is made its parts are not validated again: they were when the original got them.
     """
-    out = type(model)(validate_on_assignment=False)
+    out = type(model)(schema=model.schema, validate_on_assignment=False)
     out.clone(out, model, deepcopy=True, memo=memo)
     if isinstance(out.instance, UserDict):
         # The tree of a model from a file is a UserDict that is a dict as well. Copying fills both, and the dict, which nobody reads,
         # would keep the arrays of the original alive.
         dict.clear(out.instance)
     out._validate_on_assignment = not _later.get()
-    known = out.schema["properties"]
-    if added := {name: part for name, part in model.schema["properties"].items() if name not in known}:
-        out.extend_schema({"type": "object", "properties": added})
     return out
 
 
@@ -382,6 +379,8 @@ def _head(path: Path) -> JwstDataModel:
 
 def _read_arrays(model: JwstDataModel, path: Path, names: Iterable[str]) -> None:
     wanted = {str(_schema_of(model, name).get("fits_hdu", name.upper())): name for name in names}
+    if not wanted:
+        return
     with fits.open(path, memmap=False) as hdus:
         for hdu in hdus:
             if hdu.ver == 1 and hdu.name in wanted and hdu.data is not None:
