@@ -10,11 +10,13 @@ from astropy.modeling.models import Scale, Shift
 from astropy.table import Table
 from helpers_wcs import distortion_model, exposure, set_pointing
 from stdatamodels.jwst.datamodels import ImageModel
+from tweakwcs.correctors import JWSTWCSCorrector
 
+from jwnb.stage3.alignment import StarList
 from jwnb.wcs.frames import footprint, image_box, polygon
 from jwnb.wcs.imaging import build
 
-__all__ = ["DEC", "DITHERS", "RA", "Sky", "observe", "off_truth", "star_field", "visits"]
+__all__ = ["DEC", "DITHERS", "RA", "Sky", "observe", "off_truth", "star_field", "star_list", "visits"]
 
 RA, DEC, ROLL = 150.0, 2.2, 37.0
 BINNED = 5  # detector pixels along a side of one of an image: a few hundred pixels see a minute of arc
@@ -42,12 +44,12 @@ class Sky:
 def star_field(count: int = 220, *, seed: int = 4, width: float = 90.0, apart: float = 2.0, ra: float = RA, dec: float = DEC) -> Sky:
     """Return stars of the same brightness within a factor of some, none closer to another than `apart` (arcsec)."""
     rng = np.random.default_rng(seed)
-    places: list[np.ndarray] = []
+    places = np.empty((0, 2))
     while len(places) < count:
         new = rng.uniform(-width / 2, width / 2, 2)
-        if all(np.hypot(*(new - old)) > apart for old in places):
-            places.append(new)
-    east, north = np.array(places).T / 3600
+        if not (np.hypot(*(places - new).T) <= apart).any():
+            places = np.vstack([places, new])
+    east, north = places.T / 3600
     return Sky(ra + east / np.cos(np.radians(dec)), dec + north, rng.uniform(800, 8000, count))
 
 
@@ -80,16 +82,7 @@ def observe(
 ) -> tuple[ImageModel, Any]:
     """Return an image and its true WCS. The second detector lies beside the first."""
     rng = np.random.default_rng([seed, number, detector])
-    corner = (0, 0) if detector == 1 else (2200, 30)
-    nominal = (RA + dither[0] / 3600 / np.cos(np.radians(DEC)), DEC + dither[1] / 3600, ROLL)
-    pointed = (nominal[0] + error[0] / 3600 / np.cos(np.radians(DEC)), nominal[1] + error[1] / 3600, ROLL + error[2])
-    truth = _wcs(*pointed, corner, shape)
-    model = ImageModel(exposure(shape))
-    model.meta.wcs = _wcs(*nominal, corner, shape)
-    set_pointing(model, ra=nominal[0], dec=nominal[1], roll=nominal[2])
-    if detector != 1:
-        _own_pointing(model)
-    model.meta.wcsinfo.s_region = polygon(footprint(model.meta.wcs))
+    model, truth = _pointed(dither, error, detector, shape)
     data = rng.normal(10, noise, shape)
     x, y = truth.invert(sky.ra, sky.dec, with_bounding_box=False)
     for star, (column, row) in enumerate(zip(x, y, strict=True)):
@@ -99,6 +92,24 @@ def observe(
     model.dq = np.zeros(shape, np.uint32)
     _set_keywords(model, number, detector)
     return model, truth
+
+
+def star_list(
+    sky: Sky,
+    *,
+    index: int,
+    dither: tuple[float, float],
+    error: tuple[float, float, float],
+    detector: int = 1,
+    shape: tuple[int, int] = SHAPE,
+) -> tuple[StarList, Any]:
+    """Return the stars of an image where they truly are, with a WCS that is off, and the true WCS."""
+    model, truth = _pointed(dither, error, detector, shape)
+    x, y = truth.invert(sky.ra, sky.dec, with_bounding_box=False)
+    on = np.flatnonzero((x > 0) & (x < shape[1] - 1) & (y > 0) & (y < shape[0] - 1))
+    info = model.meta.wcsinfo
+    corrector = JWSTWCSCorrector(model.meta.wcs, {"roll_ref": info.roll_ref, "v2_ref": info.v2_ref, "v3_ref": info.v3_ref})
+    return StarList(index, corrector, x[on], y[on], None, on), truth
 
 
 def visits(sky: Sky, count: int = 4, **how: Any) -> tuple[list[ImageModel], list[Any]]:
@@ -117,6 +128,22 @@ def off_truth(model: Any, truth: Any, *, also: Any = None) -> np.ndarray:
     return off if also is None else off - off_truth(*also)
 
 
+def _pointed(
+    dither: tuple[float, float], error: tuple[float, float, float], detector: int, shape: tuple[int, int]
+) -> tuple[ImageModel, Any]:
+    """Return an image without data, whose pointing is wrong, and its true WCS."""
+    corner = (0, 0) if detector == 1 else (2200, 30)
+    nominal = (RA + dither[0] / 3600 / np.cos(np.radians(DEC)), DEC + dither[1] / 3600, ROLL)
+    pointed = (nominal[0] + error[0] / 3600 / np.cos(np.radians(DEC)), nominal[1] + error[1] / 3600, ROLL + error[2])
+    model = ImageModel(exposure(shape))
+    model.meta.wcs = _wcs(*nominal, corner, shape)
+    set_pointing(model, ra=nominal[0], dec=nominal[1], roll=nominal[2])
+    if detector != 1:
+        _own_pointing(model, shape)
+    model.meta.wcsinfo.s_region = polygon(footprint(model.meta.wcs))
+    return model, _wcs(*pointed, corner, shape)
+
+
 def _add(data: np.ndarray, column: float, row: float, flux: float) -> None:
     sigma = FWHM / 2.3548
     rows, columns = (np.arange(max(0, int(c) - 8), min(n, int(c) + 9)) for c, n in ((row, data.shape[0]), (column, data.shape[1])))
@@ -125,10 +152,10 @@ def _add(data: np.ndarray, column: float, row: float, flux: float) -> None:
         data[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] += flux * shape / (2 * np.pi * sigma**2)
 
 
-def _own_pointing(model: ImageModel) -> None:
+def _own_pointing(model: ImageModel, shape: tuple[int, int]) -> None:
     """Give a detector beside the first the keywords of its own middle."""
     wcs, info = model.meta.wcs, model.meta.wcsinfo
-    middle = np.array(model.data.shape[::-1]) / 2 - 0.5
+    middle = np.array(shape[::-1]) / 2 - 0.5
     v2, v3 = (float(v) for v in wcs.transform("detector", "v2v3vacorr", *middle))
     to_sky = wcs.get_transform("v2v3vacorr", "world")
     (ra, above), (dec, higher) = to_sky(np.array([v2, v2]), np.array([v3, v3 + 1.0]))

@@ -5,6 +5,7 @@ Positions are arcsec in a plane tangent to the sky. Matching and fitting are tho
 
 import logging
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from tweakwcs.matchutils import XYXYMatch
 
 from jwnb.errors import ParameterError
 
-__all__ = ["GEOMETRIES", "Fitting", "Limits", "Matching", "Positions", "Rung", "Solution", "rms", "rotation_of", "solve"]
+__all__ = ["GEOMETRIES", "Fitting", "Limits", "Matching", "Positions", "Rung", "Solution", "rms", "rotation_of", "said_once", "solve"]
 
 # A library that says "warning" where nobody has set up logging prints it.
 for _name in ("tweakwcs", "stcal"):
@@ -219,7 +220,15 @@ def solve(stars: Positions, reference: Positions, *, pixel: float, matching: Mat
                 return replace(tried, rungs=tuple(rungs))
         else:
             rungs.append(Rung(geometry, tried))
-    return Solution(reason="; ".join(f"{r.geometry}: {r.reason}" for r in rungs), rungs=tuple(rungs), matched=of_stars)
+    return Solution(reason=said_once((rung.reason, rung.geometry) for rung in rungs), rungs=tuple(rungs), matched=of_stars)
+
+
+def said_once(reasons: Iterable[tuple[str, str]]) -> str:
+    """Return "what, what: why; …" for pairs of why and what, each reason once."""
+    by_reason: dict[str, list[str]] = {}
+    for why, what in reasons:
+        by_reason.setdefault(why, []).append(what)
+    return "; ".join(f"{', '.join(what)}: {why}" for why, what in by_reason.items())
 
 
 def _fit(stars: Positions, reference: Positions, pairs: tuple[Ints, Ints], geometry: str, how: Fitting) -> Solution | str:

@@ -10,10 +10,10 @@ import numpy.typing as npt
 from stdatamodels.jwst.datamodels import JwstDataModel
 
 from jwnb.record import remember
-from jwnb.stage3.align_fit import rms, rotation_of
+from jwnb.stage3.align_fit import rms, rotation_of, said_once
 from jwnb.stage3.align_overlap import directions
 from jwnb.stage3.alignment import Group, Outcome, StarList
-from jwnb.step import FailStep, note
+from jwnb.step import note, skip_exposure
 from jwnb.wcs import sip
 from jwnb.wcs.frames import footprint, polygon
 
@@ -52,6 +52,7 @@ class Change:
     wcs: Any = None
     region: str | None = None
     keywords: Mapping[str, Any] | None = None
+    skipped: str = ""
 
     def __call__(self, model: JwstDataModel) -> None:
         """Write it on a model that the caller owns."""
@@ -62,10 +63,12 @@ class Change:
         if self.keywords is not None:
             sip.replace_linear_terms(model, dict(self.keywords))
         remember(model, "tweakreg", copy.deepcopy(dict(self.record)))
+        if self.skipped:
+            skip_exposure(model, self.skipped)
 
 
-def report(groups: Sequence[Group], *, catalogue: str) -> None:
-    """Note what was not as asked for, or raise `FailStep` where nothing was aligned.
+def report(groups: Sequence[Group], *, catalogue: str) -> str:
+    """Note what was not as asked for, and return why nothing at all was aligned, or "".
 
     Parameters
     ----------
@@ -76,12 +79,14 @@ def report(groups: Sequence[Group], *, catalogue: str) -> None:
     """
     final = {id(group): _final(group, catalogue) for group in groups}
     if not any(outcome is not None and outcome.solution.accepted for outcome in final.values()):
-        reasons = "; ".join(dict.fromkeys(_why_kept(group, catalogue) for group in groups if not group.is_reference or catalogue))
-        raise FailStep(f"nothing could be aligned {f'with {catalogue}' if catalogue else ''}: {reasons}. Every WCS is as it was")
+        reasons = said_once((why, group.name) for group in groups if (why := _why_kept(group, catalogue)))
+        why = f"nothing could be aligned{f' with {catalogue}' if catalogue else ''}, and every WCS is as it was ({reasons})"
+        note(why, degraded=True)
+        return why
     for group in groups:
         for outcome, with_what in ((group.relative, "the other exposures"), (group.absolute, catalogue)):
             if outcome is not None and outcome.solution.accepted and len(outcome.solution.rungs) > 1:
-                refused = "; ".join(f"{rung.geometry}: {rung.reason}" for rung in outcome.solution.rungs[:-1])
+                refused = said_once((rung.reason, rung.geometry) for rung in outcome.solution.rungs[:-1])
                 note(f"{group.name} was aligned with {with_what} by {outcome.solution.geometry} only ({refused})", degraded=True)
         if catalogue and group.relative is not None and not group.relative.solution.accepted and group.tied is False:
             note(f"{group.name} was not aligned with the other exposures: {group.relative.solution.reason}")
@@ -91,15 +96,18 @@ def report(groups: Sequence[Group], *, catalogue: str) -> None:
     frames = [group.name for group in groups if group.is_reference]
     if len(frames) > 1 and not catalogue:
         note(f"the exposures lie in {len(frames)} parts without common stars, each aligned in itself; they begin with {', '.join(frames)}")
+    return ""
 
 
-def change_of(model: JwstDataModel, seen: Seen, group: Group, catalogue: str, approximation: Mapping[str, Any] | None) -> Change:
+def change_of(
+    model: JwstDataModel, seen: Seen, group: Group, *, catalogue: str, approximation: Mapping[str, Any] | None, skipped: str = ""
+) -> Change:
     """Return what an exposure gets.
 
     Parameters
     ----------
     model : JwstDataModel
-        The exposure; it is not changed.
+        The exposure, whose images need not be there; it is not changed.
     seen : Seen
         What was seen of it.
     group : Group
@@ -108,11 +116,13 @@ def change_of(model: JwstDataModel, seen: Seen, group: Group, catalogue: str, ap
         The name of the catalogue of the sky, or "".
     approximation : mapping, optional
         Options of `jwnb.wcs.sip.approximate`; None leaves the keywords as they are.
+    skipped : str
+        Why nothing at all was aligned; the exposure is marked SKIPPED then.
     """
     outcome = _final(group, catalogue)
     record = _record(seen, group, outcome, catalogue)
     if outcome is None or not outcome.solution.accepted:
-        return Change(record)
+        return Change(record, skipped=skipped)
     wcs = seen.stars.corrector.wcs
     if catalogue:
         wcs.name = f"FIT-LVL3-{catalogue}"
@@ -157,7 +167,9 @@ def _final(group: Group, catalogue: str) -> Outcome | None:
 
 def _why_kept(group: Group, catalogue: str) -> str:
     outcome = _final(group, catalogue)
-    return "" if outcome is None else outcome.solution.reason
+    if outcome is not None:
+        return outcome.solution.reason
+    return "" if group.is_reference else "there is no other group with stars" if len(group) else "it has no stars"
 
 
 def _record(seen: Seen, group: Group, outcome: Outcome | None, catalogue: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from tweakwcs.correctors import JWSTWCSCorrector
 
-from jwnb.stage3.align_fit import Fitting, Limits, Matching, Positions, Solution, solve
+from jwnb.stage3.align_fit import Fitting, Limits, Matching, Positions, Solution, rms, solve
 from jwnb.stage3.align_overlap import angular_reach, directions, first_pair, outline, total_shared
 
 __all__ = ["Group", "Outcome", "Reference", "StarList", "align_absolute", "align_relative"]
@@ -45,16 +45,22 @@ class StarList:
     y: Floats
     weight: Floats | None
     rows: Ints
+    _sky: tuple[Floats, Floats] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
     def sky(self) -> tuple[Floats, Floats]:
         """Return right ascension and declination with the WCS as it is now."""
-        if len(self) == 0:
-            return np.zeros(0), np.zeros(0)
-        ra, dec = self.corrector.det_to_world(self.x, self.y)
-        return np.asarray(ra, np.float64), np.asarray(dec, np.float64)
+        if self._sky is None:
+            places = self.corrector.det_to_world(self.x, self.y) if len(self) else (np.zeros(0), np.zeros(0))
+            self._sky = np.asarray(places[0], np.float64), np.asarray(places[1], np.float64)
+        return self._sky
+
+    def correct(self, solution: Solution, plane: JWSTWCSCorrector) -> None:
+        """Correct its WCS by a solution in the tangent plane of another."""
+        self.corrector.set_correction(solution.matrix, solution.shift, ref_tpwcs=plane)
+        self._sky = None
 
 
 @dataclass(frozen=True)
@@ -142,7 +148,7 @@ class Group:
         """Correct the WCS of each exposure; the first, in whose tangent plane the solution is, comes last."""
         plane = self.lists[0].corrector
         for one in reversed(self.lists):
-            one.corrector.set_correction(solution.matrix, solution.shift, ref_tpwcs=plane)
+            one.correct(solution, plane)
 
 
 @dataclass
@@ -233,7 +239,7 @@ def align_relative(
 
 
 def align_absolute(groups: Sequence[Group], reference: Reference, *, matching: Matching, fitting: Fitting, limits: Limits) -> None:
-    """Align all groups together with a catalogue, or where that fails each frame of them by itself.
+    """Align groups with a catalogue, those of one frame together, and write on each what came of it.
 
     Parameters
     ----------
@@ -246,25 +252,45 @@ def align_absolute(groups: Sequence[Group], reference: Reference, *, matching: M
 
     Notes
     -----
-    Groups that were not aligned with each other have errors of pointing of their own, which no common fit can take out.
+    Groups that were not aligned with each other have errors of pointing of their own. Those of them that cannot be aligned alone are
+    tried together, since few stars on each may be enough on all; that counts only where all of them agree on it.
     """
     frames: dict[int, list[Group]] = {}
     for k, group in enumerate(groups):
         frames.setdefault(group.frame if group.tied else -1 - k, []).append(group)
-    if not _try(groups, reference, matching, fitting, limits) and len(frames) > 1:
-        for members in frames.values():
-            _try(members, reference, matching, fitting, limits)
+    rest = []
+    for members in frames.values():
+        outcome = _solved(_joined(members), reference, matching, fitting, limits)
+        _settle(members, outcome)
+        if not outcome.solution.accepted:
+            rest.append(members)
+    if len(rest) > 1:
+        together = [group for members in rest for group in members]
+        outcome = _solved(_joined(together), reference, matching, fitting, limits)
+        if outcome.solution.accepted and not _disagreement(outcome, rest):
+            _settle(together, outcome)
 
 
-def _try(groups: Sequence[Group], reference: Reference, matching: Matching, fitting: Fitting, limits: Limits) -> bool:
-    """Align groups together with a catalogue, and say whether that went well."""
-    whole = _joined(groups)
-    outcome = _solved(whole, reference, matching, fitting, limits)
+def _settle(groups: Sequence[Group], outcome: Outcome) -> None:
+    """Write an outcome on groups, and correct them where there is a fit."""
     if outcome.solution.accepted:
-        whole.correct(outcome.solution)
+        _joined(groups).correct(outcome.solution)
     for group in groups:
         group.absolute = outcome
-    return outcome.solution.accepted
+
+
+def _disagreement(outcome: Outcome, frames: Sequence[Sequence[Group]]) -> bool:
+    """Return whether a common fit leaves the stars of a frame off the reference by more than chance, or without a match."""
+    solution = outcome.solution
+    for members in frames:
+        parts = [outcome.part(one.index)[0] for group in members for one in group.lists]
+        pairs = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+        if len(pairs) == 0:
+            return True
+        off = float(np.linalg.norm(solution.residuals[pairs].mean(axis=0)))
+        if off > 3 * rms(solution.residuals) / np.sqrt(len(pairs)):
+            return True
+    return False
 
 
 def _joined(groups: Sequence[Group]) -> Group:

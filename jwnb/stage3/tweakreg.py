@@ -11,7 +11,7 @@ from stdatamodels.jwst.datamodels import ImageModel, JwstDataModel
 from tweakwcs.correctors import JWSTWCSCorrector
 
 from jwnb.errors import InputError, MissingFileError, WrongExposureError
-from jwnb.models import Exposures
+from jwnb.models import Exposures, keyword_of
 from jwnb.parameters import nearest
 from jwnb.stage3.align_fit import Fitting, Limits, Matching
 from jwnb.stage3.align_overlap import angular_reach, directions
@@ -20,7 +20,7 @@ from jwnb.stage3.alignment import Group, Reference, StarList, align_absolute, al
 from jwnb.stage3.catalogs import CATALOGUES, at_epoch, query_gaia, read_catalog, read_catfile, read_reference_catalog
 from jwnb.stage3.resample import group_of
 from jwnb.stage3.star_finding import find_stars
-from jwnb.step import FailStep, Param, SkipStep, note, step
+from jwnb.step import Param, SkipStep, note, step
 from jwnb.wcs.frames import footprint
 
 __all__ = ["tweakreg"]
@@ -237,8 +237,9 @@ def tweakreg(
 
     Notes
     -----
-    Matching and fitting are those of `tweakwcs`. The step is skipped for fewer than two groups without a catalogue. It fails, and leaves
-    every WCS as it was, where no group could be aligned, or no fit with the catalogue passes.
+    Matching and fitting are those of `tweakwcs`. The step is skipped for fewer than two groups without a catalogue, and, with a
+    warning, where nothing could be aligned. With `abs_refcat` a group that no fit to the catalogue passes for keeps the WCS that
+    it came with, whether or not it was aligned with the others.
     """
     relative = Matching(searchrad, separation, tolerance, use2dhist, (xoffset, yoffset))
     absolute = Matching(abs_searchrad, abs_separation, abs_tolerance, abs_use2dhist)
@@ -246,7 +247,8 @@ def tweakreg(
     relative.check()
     catalogue = str(abs_refcat or "").strip()
     title = Path(catalogue).name
-    names = _group_names(images, group_by)
+    heads = [images.take(k) for k in range(len(images))]
+    names = _group_names(heads, group_by)
     if catalogue:
         absolute.check("abs_")
         _check_catalogue(catalogue)
@@ -260,39 +262,37 @@ def tweakreg(
         "nlevels": nlevels, "contrast": contrast, "multithresh_mode": multithresh_mode, "localbkg_width": localbkg_width,
         "apermask_method": apermask_method, "kron_params": kron_params, "deblend": deblend,
     }  # fmt: skip
-    seen = [_look(images, k, finder, catfiles) for k in range(len(images))]
+    seen = [_look(images, k, head, finder, catfiles) for k, head in enumerate(heads)]
     groups = [Group(name, [one.stars for one, its in zip(seen, names, strict=True) if its == name]) for name in dict.fromkeys(names)]
-    _check_stars(groups, need=1 if catalogue else 2)
     if sum(len(group) > 0 for group in groups) > 1:
         align_relative(
             groups, matching=relative, fitting=Fitting(fitgeometry, minobj, nclip, sigma), limits=limits,
             enforce_user_order=enforce_user_order, expand_refcat=expand_refcat or bool(catalogue),
         )  # fmt: skip
     if catalogue:
-        reference = _reference(catalogue, images.take(0), seen, margin=abs_searchrad)
+        reference = _reference(catalogue, heads[0], seen, margin=abs_searchrad)
         how = Fitting(abs_fitgeometry, abs_minobj, abs_nclip, abs_sigma)
         align_absolute(groups, reference, matching=absolute, fitting=how, limits=limits)
-    report(groups, catalogue=title if catalogue else "")
+    skipped = report(groups, catalogue=title)
     approximation = {
         "max_pix_error": sip_max_pix_error, "degree": sip_degree, "max_inv_pix_error": sip_max_inv_pix_error, "inv_degree": sip_inv_degree,
         "npoints": sip_npoints,
     }  # fmt: skip
     of = {id(stars): group for group in groups for stars in group.lists}
-    changes = [
-        change_of(images.take(k), one, of[id(one.stars)], title, approximation if sip_approx else None) for k, one in enumerate(seen)
-    ]
-    return images.changed(changes)
+    return images.changed([
+        change_of(head, one, of[id(one.stars)], catalogue=title, approximation=approximation if sip_approx else None, skipped=skipped)
+        for head, one in zip(heads, seen, strict=True)
+    ])  # fmt: skip
 
 
-def _group_names(images: Exposures, by: str) -> list[str]:
+def _group_names(heads: Sequence[JwstDataModel], by: str) -> list[str]:
     """Return what each exposure has in common with those that it moves with."""
     names = []
-    for k in range(len(images)):
-        model = images.take(k)
-        name = group_of(model) if by == "exposure" else _guide_star_of(model)
+    for k, head in enumerate(heads):
+        name = group_of(head) if by == "exposure" else _guide_star_of(head)
         if name is None and by != "exposure":
-            note(f"{images.names[k]} has no guide star (GDSTARID); it moves with the detectors of its exposure", degraded=True)
-            name = group_of(model)
+            note(f"{head.meta.filename} has no guide star (GDSTARID): it moves with the detectors of its exposure", degraded=True)
+            name = group_of(head)
         names.append(name or f"exposure{k + 1:04d}")
     return names
 
@@ -322,23 +322,25 @@ def _catalogue_files(catfile: str | Path) -> dict[str, Path | None] | None:
     return files
 
 
-def _look(images: Exposures, k: int, finder: Mapping[str, Any], catfiles: Mapping[str, Path | None] | None) -> Seen:
+def _look(images: Exposures, k: int, head: JwstDataModel, finder: Mapping[str, Any], catfiles: Mapping[str, Path | None] | None) -> Seen:
     """Find the stars of an exposure, or read them, and make ready to correct its WCS."""
-    model, name = images.take(k), images.names[k]
-    if not isinstance(model, ImageModel):
-        raise WrongExposureError(f"tweakreg aligns 2-D images; {name or 'the input'} is a {type(model).__name__}.")
-    wcs, info = model.meta.wcs, model.meta.wcsinfo
+    name = head.meta.filename or f"exposure {k + 1}"
+    if not isinstance(head, ImageModel):
+        raise WrongExposureError(f"tweakreg aligns 2-D images; {name} is a {type(head).__name__}.")
+    wcs, info = head.meta.wcs, head.meta.wcsinfo
     if wcs is None:
         raise InputError(f"{name} has no WCS. Run assign_wcs (or image2) first.")
-    path = None if catfiles is None else catfiles.get(name, model.meta.tweakreg_catalog or None)
+    path = None if catfiles is None else catfiles.get(name, head.meta.tweakreg_catalog or None)
     table = find_stars(images.take(k, "data", "dq"), **finder) if path is None else read_catalog(path, shape=_shape(wcs))
     x, y = (np.asarray(table[name], np.float64) for name in ("x", "y"))
     weight = np.asarray(table["weight"], np.float64) if "weight" in table.colnames else None
     good = _inside(wcs, x, y)
+    pointing = {key: getattr(info, key) for key in ("roll_ref", "v2_ref", "v3_ref")}
+    if missing := [keyword_of(head, f"meta.wcsinfo.{key}") for key, value in pointing.items() if value is None]:
+        raise InputError(f"{name} lacks {', '.join(missing)}, which the correction of a WCS needs. Set it in the header, or on the model.")
     try:
-        pointing = {key: getattr(info, key) for key in ("roll_ref", "v2_ref", "v3_ref")}
         corrector = JWSTWCSCorrector(wcs, pointing)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"the WCS of {name} cannot be corrected ({error}); tweakreg is for images with frames v2v3 and sky.") from error
     rows = np.flatnonzero(good)
     stars = StarList(k, corrector, x[good], y[good], None if weight is None else weight[good], rows)
@@ -369,16 +371,6 @@ def _pixel_size(corrector: JWSTWCSCorrector, wcs: Any) -> float:
     return float(corrector.tanp_pixel_scale((x0 + x1) / 2, (y0 + y1) / 2))
 
 
-def _check_stars(groups: Sequence[Group], *, need: int) -> None:
-    """Raise `FailStep` where fewer groups than needed have stars; say which of them have none."""
-    without = [group.name for group in groups if len(group) == 0]
-    if len(groups) - len(without) < need:
-        raise FailStep(
-            f"stars were found in {len(groups) - len(without)} of {len(groups)} groups of exposures, and {need} must have some; "
-            "every WCS is as it was. Lower snr_threshold, or fit kernel_fwhm and the ranges of sharpness and roundness to the stars"
-        )
-
-
 def _reference(name: str, first: JwstDataModel, seen: Sequence[Seen], *, margin: float) -> Reference:
     """Return the catalogue of the sky at the date of the first image."""
     date = first.meta.observation.date
@@ -394,7 +386,5 @@ def _reference(name: str, first: JwstDataModel, seen: Sequence[Seen], *, margin:
         else:
             table = at_epoch(table, year)
             note(f"{Path(name).name}: proper motions {table.meta['motion']}")
-    if len(table) == 0:
-        raise FailStep(f"{Path(name).name} has no source in this field; every WCS is as it was")
     weight = np.asarray(table["weight"], np.float64) if "weight" in table.colnames else None
     return Reference(np.asarray(table["RA"], np.float64), np.asarray(table["DEC"], np.float64), weight)
