@@ -32,6 +32,7 @@ lab: .venv/made  ## the tutorials in JupyterLab
 
 bench: .venv/peer  ## time and peak memory against jwst 3.0.0
 	$(BIN)/python -m benchmarks.detector1
+	$(BIN)/python -m benchmarks.image3 --rounds 1
 
 clean:
 	rm -rf .venv demo .pytest_cache .ruff_cache .mypy_cache

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Measured:
-    """One package's figures: seconds cold, seconds of each later call, and the highest resident memory (GiB)."""
+    """One package's figures: seconds cold, seconds of each later call, and the highest resident memory (GiB), workers included."""
 
     package: str
     cold: float
@@ -89,10 +89,16 @@ def _worker(module: str, package: str, arguments: list[str], environment: dict[s
 
 
 def _peak_gib() -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 2**20
-    raise RuntimeError("no VmHWM in /proc/self/status")
+    """Return the most memory that this process and its workers had, each for itself."""
+    me, total = os.getpid(), 0
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        except (FileNotFoundError, ProcessLookupError):  # it has ended
+            continue
+        if me in (int(fields["Pid"]), int(fields["PPid"])) and "VmHWM" in fields:
+            total += int(fields["VmHWM"].split()[0])
+    return total / 2**20
 
 
 def _touch_memory(gib: int = 8) -> None:
