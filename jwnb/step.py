@@ -41,7 +41,12 @@ STEP_NAMES = (
 RELEASE = "RELEASE"  # CAL_VCS of what is not of a numbered revision; CAL_VER says which release
 
 # Options of `jwst` that say how work is spread over processes or where it is written: without them the numbers are the same.
-_PROCESSES = frozenset({"maximum_cores", "opt_name", "int_name", "in_memory", "dark_output", "save_interpolated_flat"})
+_PROCESSES = frozenset(
+    {
+        "maximum_cores", "opt_name", "int_name", "in_memory", "dark_output", "save_interpolated_flat", "catalog_format", "save_catalogs",
+        "save_abs_catalog", "output_use_model",
+    }
+)  # fmt: skip
 
 _SKIPPED = "skipped"  # until the ledger is written, why an exposure among several is
 

@@ -24,7 +24,7 @@ def peer(images: list[Any], **options: Any) -> list[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # `process` and not `run`: the latter asks CRDS for the context to record.
-        library = TweakRegStep(**options).process([image.copy() for image in images])
+        library = TweakRegStep(**options).process(images)  # which copies them
         made = []
         with library:
             for model in library:
@@ -80,8 +80,8 @@ def catalogue(sky: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def pairs(sky: Any) -> list[Any]:
-    """Two detectors in each of three exposures."""
-    return [observe(sky, number=k + 1, dither=DITHERS[k], error=ERRORS[k], detector=d)[0] for k in range(3) for d in (1, 2)]
+    """Two detectors in each of two exposures."""
+    return [observe(sky, number=k + 1, dither=DITHERS[k], error=ERRORS[k], detector=d)[0] for k in range(2) for d in (1, 2)]
 
 
 @pytest.fixture(scope="module")
@@ -111,14 +111,15 @@ def row(wide: Any) -> list[Any]:
     ids=str,
 )
 def test_options(images: list[Any], options: dict[str, Any]) -> None:
-    ours = tweakreg(images, **options)
-    assert sum(moved(ours, images)) == 2
-    assert_same(ours, peer(images, **options))
+    given = images if "expand_refcat" in options else images[:2]
+    ours = tweakreg(given, **options)
+    assert sum(moved(ours, given)) == len(given) - 1
+    assert_same(ours, peer(given, **options))
 
 
 def test_detectors_of_an_exposure_move_together(pairs: list[Any]) -> None:
     ours = tweakreg(pairs)
-    assert moved(ours, pairs) == [False, False, True, True, True, True]
+    assert moved(ours, pairs) == [False, False, True, True]
     assert_same(ours, peer(pairs))
 
 
@@ -144,9 +145,10 @@ def test_images_side_by_side(row: list[Any]) -> None:
     ids=str,
 )
 def test_catalogue(images: list[Any], catalogue: str, options: dict[str, Any]) -> None:
-    ours = tweakreg(images, abs_refcat=catalogue, **options)
-    assert all(moved(ours, images))
-    assert_same(ours, named(peer(images, abs_refcat=catalogue, **options)))
+    given = images if not options else images[:2]
+    ours = tweakreg(given, abs_refcat=catalogue, **options)
+    assert all(moved(ours, given))
+    assert_same(ours, named(peer(given, abs_refcat=catalogue, **options)))
 
 
 def test_one_image_and_a_catalogue(images: list[Any], catalogue: str) -> None:
@@ -209,7 +211,7 @@ def test_what_leaves_the_wcs_alone(images: list[Any], sky: Any, tmp_path: Any) -
     """One group; too few matches; a catalogue with too few stars: both packages change nothing."""
     path = tmp_path / "few.fits"
     sky.table(every=40).write(path)
-    for given, options in ((images[:1], {}), (images, {"minobj": 190}), (images, {"abs_refcat": str(path)})):
+    for given, options in ((images[:1], {}), (images[:2], {"minobj": 190}), (images[:1], {"abs_refcat": str(path)})):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ours = tweakreg(given, **options)
