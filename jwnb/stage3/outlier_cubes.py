@@ -52,9 +52,13 @@ def compare_integrations(
         raise InputError(f"{cube.meta.filename} has no ERR array, by which outliers are judged. Calibrate it again from its uncal.")
     data, err = (np.ascontiguousarray(a, np.float32) for a in (data, err))
     flags = flags_of(cube)
-    median, _ = median_plane(data, flags, np.uint32(unusable), drop_low, drop_high)
     if width is not None and 1 < width < len(data):
-        found = far_from_rolling(data, err, flags, np.uint32(unusable), width, np.float32(snr))
+        found = grown(far_from_rolling(data, err, flags, np.uint32(unusable), width, np.float32(snr)), grow)
+        hit = found.any(axis=0)
+        median = np.full(hit.shape, np.nan, np.float32)
+        series = (np.ascontiguousarray(array[:, None, hit]) for array in (data, flags))
+        median[hit] = median_plane(*series, np.uint32(unusable), 0, 0)[0][0]  # for the table
     else:
-        found = far_from(data, err, median, np.float32(snr))
-    return found_in(cube, grown(found, grow), median)
+        median, _ = median_plane(data, flags, np.uint32(unusable), drop_low, drop_high)
+        found = grown(far_from(data, err, median, np.float32(snr)), grow)
+    return found_in(cube, found, median)
