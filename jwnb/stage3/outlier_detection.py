@@ -86,7 +86,8 @@ def outlier_detection(
     fillval : str or float
         What pixels of the grid without data hold; "NAN" or "INDEF" for NaN. They count in the median only where `maskpt` is 0.
     maskpt : float
-        Pixels with less than this part of an image's mean weight (without outlying weights) are left out of the median.
+        Pixels with less than this part of an image's mean weight (without outlying weights) are left out of the median. In a cube
+        weights are 1, and 0 where flagged: only whether it is 0 counts.
     snr : str
         Errors that a pixel must differ by: two numbers, for a pixel that begins an outlier and for it and its neighbours. Without
         resampling only the first counts.
