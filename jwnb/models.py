@@ -112,7 +112,9 @@ def _copied(model: JwstDataModel, memo: dict[int, Any]) -> JwstDataModel:
 
     While a copy is made its parts are not validated again: they were when the original got them.
     """
-    out = type(model)(schema=model.schema, validate_on_assignment=False)
+    out = object.__new__(type(model))
+    vars(out).update(vars(model))  # made by its class it would put its schema together anew, which takes longer than all else
+    out._file_references = []
     out.clone(out, model, deepcopy=True, memo=memo)
     if isinstance(out.instance, UserDict):
         # The tree of a model from a file is a UserDict that is a dict as well. Copying fills both, and the dict, which nobody reads,
