@@ -1,4 +1,4 @@
-"""Figures with matplotlib: an image on the sky, before and after a step, one pixel's ramp with its flags and fit."""
+"""Figures with matplotlib: an image on the sky, before and after a step, one pixel's ramp; those of several exposures and mosaics."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,12 @@ from matplotlib.figure import Figure
 from stdatamodels.jwst.datamodels import ImageModel, JwstDataModel, RampModel
 
 from jwnb import dq
+from jwnb.display.comparisons import alignment, outliers, sky_levels
 from jwnb.display.images import plane_of, stretch
+from jwnb.display.mosaics import footprints, sources
 from jwnb.errors import ParameterError
 
-__all__ = ["before_after", "image_figure", "ramp_figure"]
+__all__ = ["alignment", "before_after", "footprints", "image_figure", "outliers", "ramp_figure", "sky_levels", "sources"]
 
 _INK, _SOFT = "#16181c", "#5f6670"
 
