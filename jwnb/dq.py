@@ -4,8 +4,11 @@ The values are those of `stdatamodels.jwst.datamodels.dqflags`; `tests/test_dq.p
 """
 
 import numpy as np
+from astropy.nddata.bitmask import extend_bit_flag_map, interpret_bit_flags
 
-__all__ = ["GROUP", "PIXEL", "decode", "group", "pixel"]
+from jwnb.errors import ParameterError
+
+__all__ = ["GROUP", "PIXEL", "decode", "group", "not_good", "pixel"]
 
 PIXEL: dict[str, np.uint32] = {}
 GROUP: dict[str, np.uint8] = {}
@@ -39,3 +42,26 @@ def decode(value: int) -> tuple[str, ...]:
     ('SATURATED', 'JUMP_DET')
     """
     return tuple(name for name, bit in PIXEL.items() if bit and int(value) & int(bit))
+
+
+def not_good(text: str | int | None, *, option: str) -> np.uint32 | None:
+    """Return the flags that are not among those called good, or None where flags do not matter.
+
+    Parameters
+    ----------
+    text : str, int or None
+        Names or numbers joined by "+" or ",", after "~" all but those.
+    option : str
+        What it is the value of, for the message.
+
+    Raises
+    ------
+    ParameterError
+        It cannot be read.
+    """
+    names = extend_bit_flag_map("JwstFlags", **{name: int(bit) for name, bit in PIXEL.items() if bit})
+    try:
+        good = interpret_bit_flags(text, flag_name_map=names)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise ParameterError(f"{option}={text!r} cannot be read as DQ flags: {error}.") from error
+    return None if good is None else np.uint32(~good & 0xFFFFFFFF)

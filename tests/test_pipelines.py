@@ -1,6 +1,7 @@
 """The pipelines: what goes in, what comes out, what is left out and why."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -163,23 +164,71 @@ def test_associations(pinned, tmp_path, stage1):
     assert jwnb.image3(path).i2d.meta.filename == "mosaic_i2d.fits"
 
 
-def test_image3_combines_and_names_what_is_not_there(pinned, stage2, tmp_path):
-    second = jwnb.image2(jwnb.detector1(pinned.uncal[1]).rate).cal
-    paths = [jwnb.save(m, tmp_path / m.meta.filename) for m in (stage2.cal, second)]
-    made = jwnb.image3(paths, name="my_field")
-    assert made.i2d.meta.filename == "my_field_i2d.fits"
-    assert made.crf is None
-    tail = [(e["step"], e["status"]) for e in jwnb.ledger(made.i2d)][-5:]
-    assert tail == [
-        ("tweakreg", "SKIPPED"), ("skymatch", "SKIPPED"), ("outlier_detection", "SKIPPED"), ("resample", "COMPLETE"),
-        ("source_catalog", "SKIPPED"),
-    ]  # fmt: skip
-    (written,) = made.save(tmp_path / "out")
-    assert written.name == "my_field_i2d.fits"
-    again = jwnb.open(written)
+@pytest.fixture
+def cals(pinned, stage2):
+    """The two cal images of the practice field."""
+    return [stage2.cal, jwnb.image2(jwnb.detector1(pinned.uncal[1]).rate).cal]
+
+
+def test_image3_cleans_combines_and_catalogues(cals, tmp_path):
+    paths = [jwnb.save(m, tmp_path / m.meta.filename) for m in cals]
+    made = jwnb.image3(paths, name="my_field", skip=("tweakreg",))
+    done = {e["step"]: e["status"] for e in jwnb.ledger(made.i2d)}
+    assert list(done)[-4:] == ["tweakreg", "skymatch", "outlier_detection", "resample"]
+    assert list(done.values())[-4:] == ["SKIPPED", "COMPLETE", "COMPLETE", "COMPLETE"]
+    crf = [m.meta.filename.replace("_cal.", "_crf.") for m in cals]
+    assert [p.name for p in made.save(tmp_path / "out")] == [*crf, "my_field_i2d.fits", "my_field_cat.ecsv", "my_field_segm.fits"]
+    again = jwnb.open(tmp_path / "out" / "my_field_i2d.fits")
     np.testing.assert_array_equal(again.data, made.i2d.data)
-    same = jwnb.image3([stage2.cal, second]).i2d
-    np.testing.assert_array_equal(same.data, made.i2d.data)
+    assert (again.meta.source_catalog, again.meta.segmentation_map) == ("my_field_cat.ecsv", "my_field_segm.fits")
+    cleaned = jwnb.open(tmp_path / "out" / crf[0])
+    assert cleaned.meta.cal_step.outlier_detection == "COMPLETE" and cleaned.meta.filename == crf[0]
+    assert made.segm.data.max() == len(made.cat) > 0
+    same = jwnb.image3(cals, skip=("tweakreg",))
+    np.testing.assert_array_equal(same.i2d.data, made.i2d.data)
+    np.testing.assert_array_equal(same.crf[1].dq, made.crf[1].dq)
+    assert cals[0].meta.cal_step.tweakreg is None and cals[0].meta.filename.endswith("_cal.fits")
+
+
+def test_image3_takes_products(cals, pinned):
+    skip = ("tweakreg", "skymatch", "source_catalog")
+    whole = [jwnb.image2(jwnb.detector1(pinned.uncal[0]).rate), cals[1]]
+    np.testing.assert_array_equal(jwnb.image3(whole, skip=skip).i2d.data, jwnb.image3(cals, skip=skip).i2d.data)
+    with pytest.raises(InputError, match="these products of detector1 have none"):
+        jwnb.image3([jwnb.detector1(pinned.uncal[0])])
+
+
+def test_image3_of_one_image_resamples_and_catalogues(pinned, stage2):
+    made = jwnb.image3(stage2)
+    reasons = {e["step"]: (e["status"], e["reason"]) for e in jwnb.ledger(made.i2d)}
+    for step in ("tweakreg", "skymatch", "outlier_detection"):
+        assert reasons[step] == ("SKIPPED", "there is one exposure, and nothing to compare it with")
+    assert made.crf is None and len(made.cat) > 0
+    asked = jwnb.image3(stage2.cal, options={"skymatch": {"skymethod": "local"}}, skip=("source_catalog",))
+    assert {e["step"]: e["status"] for e in jwnb.ledger(asked.i2d)}["skymatch"] == "COMPLETE"
+
+
+def test_image3_without_a_catalogue_keeps_the_mosaic(cals, pinned):
+    other = [jwnb.open(m).copy() for m in cals]
+    for model in other:
+        model.meta.instrument.pupil = "F162M"
+    given = {name: next(pinned.references.glob(f"*{name}*")) for name in ("apcorr", "abvegaoffset")}
+    made = jwnb.image3(other, skip=("tweakreg", "skymatch", "outlier_detection"), options={"source_catalog": given})
+    last = jwnb.ledger(made.i2d)[-1]
+    assert (last["step"], last["status"], made.cat, made.segm) == ("source_catalog", "SKIPPED", None, None)
+    assert "F162M" in last["reason"] and made.i2d.meta.cal_step.source_catalog == "SKIPPED"
+
+
+def test_crf_names_have_the_identifier_of_the_association(cals, tmp_path):
+    names = [Path(jwnb.save(m, tmp_path / m.meta.filename)).name for m in cals]
+    members = [{"expname": n, "exptype": "science"} for n in names]
+    asn = {"asn_id": "o012", "asn_pool": "p.csv", "asn_type": "image3", "products": [{"name": "field", "members": members}]}
+    (tmp_path / "a.json").write_text(json.dumps(asn))
+    made = jwnb.image3(tmp_path / "a.json", skip=("tweakreg", "source_catalog"))
+    assert made.crf.names == [n.replace("_cal.fits", "_o012_crf.fits") for n in names]
+    assert [m.meta.filename for m in made.crf] == made.crf.names
+    assert {m.meta.asn.table_name for m in (*made.crf, made.i2d)} == {"a.json"}
+    assert made.i2d.meta.filename == "field_i2d.fits"
 
 
 def test_image3_of_nothing():

@@ -13,7 +13,7 @@ from stdatamodels.jwst.datamodels import JwstDataModel
 
 from jwnb.errors import InputError
 from jwnb.kernels import coadd as kernels
-from jwnb.stage3.drizzling import drizzle_context, drizzle_flags
+from jwnb.stage3.drizzling import drizzle_context, drizzle_flags, fill_value
 from jwnb.wcs.pixelmap import bounding_box_of
 from jwnb.workers import Job
 
@@ -51,7 +51,7 @@ class Options:
     @property
     def fill(self) -> float:
         """What output pixels without data hold."""
-        return np.nan if self.fillval.strip().upper() in {"", "INDEF", "NAN"} else float(self.fillval)
+        return fill_value(self.fillval)
 
 
 @dataclass(frozen=True)

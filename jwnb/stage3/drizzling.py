@@ -7,7 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from drizzle.resample import Drizzle
 
-__all__ = ["drizzle_alone", "drizzle_context", "drizzle_flags"]
+from jwnb.errors import ParameterError
+
+__all__ = ["drizzle_alone", "drizzle_context", "drizzle_flags", "fill_text", "fill_value"]
 
 Array = npt.NDArray[Any]
 
@@ -70,6 +72,22 @@ def drizzle_context(data: Array, weight: Array, pixmap: Array, **how: Any) -> Ar
     """Return where, (NY, NX) bool, `drizzle_alone`, called with the same arguments, spreads something with a weight above 0."""
     context: Array = _drizzled(data, weight, pixmap, fillval="NAN", context=True, **how).out_ctx
     return context[0] != 0
+
+
+def fill_text(value: str | float, *, option: str) -> str:
+    """Return what output pixels without data shall hold as the library takes it, or raise `ParameterError`."""
+    text = str(value)
+    if text.strip().upper() not in {"", "INDEF"}:
+        try:
+            float(text)
+        except ValueError as error:
+            raise ParameterError(f"{option}={value!r} is neither a number nor 'NAN' nor 'INDEF'.") from error
+    return text
+
+
+def fill_value(text: str) -> float:
+    """Return what `fill_text` gave as a number."""
+    return np.nan if text.strip().upper() in {"", "INDEF"} else float(text)
 
 
 def _drizzled(

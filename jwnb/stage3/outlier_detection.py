@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from astropy.nddata.bitmask import extend_bit_flag_map, interpret_bit_flags
 from stdatamodels.jwst.datamodels import CubeModel, ImageModel, JwstDataModel
 
 from jwnb import dq
 from jwnb.errors import InputError, ParameterError, WrongExposureError
 from jwnb.exposure import exposure_type
 from jwnb.models import Exposures
+from jwnb.stage3.drizzling import fill_text
 from jwnb.stage3.outlier_cubes import compare_integrations
 from jwnb.stage3.outlier_flags import Outliers
 from jwnb.stage3.outlier_images import Combining, Comparing, compare, median_of_pixels, median_on_grid
-from jwnb.stage3.output_grid import Grid, grid_around, is_imaging
-from jwnb.stage3.resample import _memory_free, group_of
+from jwnb.stage3.output_grid import Grid, grid_around, is_imaging, memory_free
+from jwnb.stage3.resample import group_of
 from jwnb.step import Param, SkipStep, note, step
 from jwnb.wcs.frames import footprint, polygon
 
@@ -139,10 +139,11 @@ def outlier_detection(
     for name, value, default in (("kernel_size", kernel_size, "7 7"), ("threshold_percent", threshold_percent, 99.8)):
         if value != default:
             note(f"{name} is for integral field units and has no effect here")
-    unusable = _unusable(good_bits)
+    unusable = int((dq.not_good(good_bits, option="outlier_detection: good_bits") or np.uint32(0)) | dq.PIXEL["DO_NOT_USE"])
     how = Comparing(snr=_pair("snr", snr), scale=_pair("scale", scale), backg=backg, grow=grow)
+    fill = fill_text(fillval, option="outlier_detection: fillval")
     combining = Combining(
-        kernel=kernel, pixfrac=pixfrac, fillval=_fill(fillval), weight_type=weight_type, unusable=unusable, maskpt=maskpt,
+        kernel=kernel, pixfrac=pixfrac, fillval=fill, weight_type=weight_type, unusable=unusable, maskpt=maskpt,
         drop_low=nlow, drop_high=nhigh, tolerance=pixmap_tolerance,
     )  # fmt: skip
     if isinstance(images.take(0), CubeModel):
@@ -210,7 +211,7 @@ def _region(model: JwstDataModel) -> str:
 
 
 def _check_memory(grid: Grid) -> None:
-    needed, free = 3 * 4 * grid.shape[0] * grid.shape[1] / _GIB, _memory_free()
+    needed, free = 3 * 4 * grid.shape[0] * grid.shape[1] / _GIB, memory_free()
     if free is not None and needed > free:
         raise InputError(
             f"the common grid would have {grid.shape[1]} x {grid.shape[0]} pixels at {grid.pixel_scale:.5g} arcsec and take "
@@ -258,24 +259,3 @@ def _pair(name: str, text: str) -> tuple[float, float]:
     if not (0 <= first < np.inf and 0 <= second < np.inf):
         raise ParameterError(f"outlier_detection: {name}={text!r}: neither number may be negative or infinite.")
     return first, second
-
-
-def _unusable(good_bits: str | int | None) -> int:
-    if good_bits is None:
-        return int(dq.PIXEL["DO_NOT_USE"])
-    names = extend_bit_flag_map("OutlierFlags", **{name: int(bit) for name, bit in dq.PIXEL.items() if bit})
-    try:
-        good = interpret_bit_flags(good_bits, flag_name_map=names)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise ParameterError(f"outlier_detection: good_bits={good_bits!r} cannot be read as DQ flags: {error}.") from error
-    return int(~(good or 0) & 0xFFFFFFFF) | int(dq.PIXEL["DO_NOT_USE"])
-
-
-def _fill(value: str | float) -> str:
-    text = str(value)
-    if text.strip().upper() not in {"", "INDEF"}:
-        try:
-            float(text)
-        except ValueError as error:
-            raise ParameterError(f"outlier_detection: fillval={value!r} is neither a number nor 'NAN' nor 'INDEF'.") from error
-    return text

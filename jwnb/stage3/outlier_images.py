@@ -15,7 +15,7 @@ from jwnb.kernels.medians import clipped_mean
 from jwnb.kernels.outliers import core_contrast, core_counts, far_from, far_from_blotted, grown, nearest
 from jwnb.models import Exposures
 from jwnb.stage3.coadd import exposure_weight, used_section
-from jwnb.stage3.drizzling import drizzle_alone
+from jwnb.stage3.drizzling import drizzle_alone, fill_value
 from jwnb.stage3.median_stack import MedianStack
 from jwnb.stage3.outlier_flags import Outliers, found_in
 from jwnb.stage3.output_grid import Grid
@@ -61,7 +61,7 @@ class Combining:
     @property
     def fill(self) -> float:
         """What pixels of the grid without data hold."""
-        return np.nan if self.fillval.strip().upper() in {"", "INDEF", "NAN"} else float(self.fillval)
+        return fill_value(self.fillval)
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,21 @@
 """Resampling: one image on one grid from one exposure or many."""
 
 import inspect
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from astropy.nddata.bitmask import extend_bit_flag_map, interpret_bit_flags
 from gwcs import WCS
 from stdatamodels.jwst.datamodels import ImageModel, JwstDataModel
 
 from jwnb import dq
-from jwnb.errors import InputError, ParameterError, WrongExposureError
+from jwnb.errors import InputError, WrongExposureError
 from jwnb.exposure import check_exposure
 from jwnb.models import Exposures, product_name
 from jwnb.stage3.blend import Blend
 from jwnb.stage3.coadd import VARIANCES, Coadd, Frame, Options, bytes_needed, exposure_weight
-from jwnb.stage3.drizzling import drizzle_alone
+from jwnb.stage3.drizzling import drizzle_alone, fill_text
 from jwnb.stage3.output_grid import (
     POINTING_OF_GRID,
     Grid,
@@ -26,6 +24,7 @@ from jwnb.stage3.output_grid import (
     grid_around,
     is_imaging,
     mean_pixel_area,
+    memory_free,
     write_keywords,
 )
 from jwnb.step import Param, note, step
@@ -148,7 +147,7 @@ def resample(
     weights; the variances are then added with the squares of the inputs' weights. Neighbouring output pixels are correlated
     (Casertano et al. 2000, AJ 120, 2747, appendix A).
     """
-    unusable = _unusable(good_bits)
+    unusable = (dq.not_good(good_bits, option="resample: good_bits") or np.uint32(0)) | dq.PIXEL["DO_NOT_USE"]
     regions = [region_of(images, k) for k in range(len(images))]
     first = _checked(images.take(0, "data"))
     grid, ratio = _grid(
@@ -159,8 +158,9 @@ def resample(
         note(f"the {kernel} kernel does not conserve flux")
     if kernel.startswith("lanczos") and pixfrac != 1.0:
         note(f"the {kernel} kernel knows no pixfrac; {pixfrac} is not looked at")
+    fill = fill_text(fillval, option="resample: fillval")
     options = Options(
-        pixfrac=pixfrac, kernel=kernel, fillval=_fill(fillval), pixel_scale_ratio=ratio, weight_type=weight_type,
+        pixfrac=pixfrac, kernel=kernel, fillval=fill, pixel_scale_ratio=ratio, weight_type=weight_type,
         unusable=int(unusable), context=enable_ctx, variances=enable_err, flags=propagate_dq,
     )  # fmt: skip
     _check_memory(grid, len(images), options, memory_limit)
@@ -286,27 +286,6 @@ def _grid(regions: Sequence[str], first: ImageModel, *, output_wcs: Any, output_
     return grid, grid.pixel_scale_ratio if grid.pixel_scale_ratio is not None else _ratio_to(first, grid)
 
 
-def _unusable(good_bits: str | int | None) -> np.uint32:
-    if good_bits is None:
-        return dq.PIXEL["DO_NOT_USE"]
-    names = extend_bit_flag_map("JwstFlags", **{name: int(bit) for name, bit in dq.PIXEL.items() if bit})
-    try:
-        good = interpret_bit_flags(good_bits, flag_name_map=names)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise ParameterError(f"resample: good_bits={good_bits!r} cannot be read as DQ flags: {error}.") from error
-    return np.uint32(~(good or 0) & 0xFFFFFFFF) | dq.PIXEL["DO_NOT_USE"]
-
-
-def _fill(value: str | float) -> str:
-    text = str(value)
-    if text.strip().upper() not in {"", "INDEF"}:
-        try:
-            float(text)
-        except ValueError as error:
-            raise ParameterError(f"resample: fillval={value!r} is neither a number nor 'NAN' nor 'INDEF'.") from error
-    return text
-
-
 def _ratio_to(first: ImageModel, grid: Grid) -> float:
     """Return the scale of a given grid over that of the first input, by its nominal pixel area where it has one."""
     area = first.meta.photometry.pixelarea_steradians
@@ -318,7 +297,7 @@ def _ratio_to(first: ImageModel, grid: Grid) -> float:
 def _check_memory(grid: Grid, inputs: int, options: Options, limit: float | None) -> None:
     needed = bytes_needed(grid.shape, inputs, options) / _GIB
     size = f"{grid.shape[1]} x {grid.shape[0]} pixels at {grid.pixel_scale:.5g} arcsec, {needed:.3g} GiB"
-    allowed = _memory_free() if limit is None else limit
+    allowed = memory_free() if limit is None else limit
     if allowed is not None and needed > allowed:
         raise InputError(
             f"the output image would have {size}; {'memory_limit is' if limit is not None else 'there are free'} {allowed:.3g} GiB. "
@@ -326,25 +305,6 @@ def _check_memory(grid: Grid, inputs: int, options: Options, limit: float | None
             "Are all images of one field?"
         )
     note(f"output image of {size}")
-
-
-def _memory_free() -> float | None:
-    """Return the memory that can still be had, in GiB, or None where the system does not tell."""
-    found = []
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found += [int(line.split()[1]) / 2**20 for line in lines if line.startswith("MemAvailable:")]
-    except OSError:
-        if "SC_PHYS_PAGES" in os.sysconf_names:
-            found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _GIB)
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = (group / "memory.max").read_text().strip()
-        if limit != "max":
-            found.append((int(limit) - int((group / "memory.current").read_text())) / _GIB)
-    except (OSError, ValueError):  # no such control group
-        pass
-    return min(found, default=None)
 
 
 def _product(first: ImageModel, images: Exposures, grid: Grid) -> ImageModel:

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
-from astropy.nddata.bitmask import extend_bit_flag_map, interpret_bit_flags
 from spherical_geometry.polygon import SphericalPolygon
 from stdatamodels.jwst.datamodels import JwstDataModel
 
@@ -111,7 +110,8 @@ def skymatch(
     if skymethod == "user":
         return _given_levels(images, skylist, subtract=subtract)
     statistic = Statistic(skystat, lower, upper, nclip, lsigma, usigma, binwidth)
-    look = _Look(images, statistic, _unusable(dqbits), [_described(images, k, subtract=subtract) for k in range(len(images))])
+    described = [_described(images, k, subtract=subtract) for k in range(len(images))]
+    look = _Look(images, statistic, dq.not_good(dqbits, option="skymatch: dqbits"), described)
     units = _units(look.frames)
     matched, wanted_globally = "match" in skymethod, "match" not in skymethod or "global" in skymethod
     skies = _Skies([frame.level for frame in look.frames], units)
@@ -370,16 +370,6 @@ def _write(model: JwstDataModel, *, level: float | None, change: float, method: 
     model.meta.background.subtracted = subtract
     if subtract and change and model.instance.get("data") is not None:
         model.data = model.data - np.float32(change)
-
-
-def _unusable(dqbits: str | int | None) -> np.uint32 | None:
-    """Return the flags that keep a pixel from being used, None where flags are not looked at."""
-    names = extend_bit_flag_map("JwstFlags", **{name: int(bit) for name, bit in dq.PIXEL.items() if bit})
-    try:
-        good = interpret_bit_flags(dqbits, flag_name_map=names)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise ParameterError(f"skymatch: dqbits={dqbits!r} cannot be read as DQ flags: {error}.") from error
-    return None if good is None else np.uint32(~good & 0xFFFFFFFF)
 
 
 def _given_levels(images: Exposures, skylist: Any, *, subtract: bool) -> Exposures:

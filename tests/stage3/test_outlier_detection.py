@@ -268,7 +268,7 @@ def test_options_for_integral_field_units_say_that_they_have_no_effect(healthy: 
 
 def test_images_without_wcs_and_grids_that_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     images = dithered(2)
-    monkeypatch.setattr(module, "_memory_free", lambda: 1e-5)
+    monkeypatch.setattr(module, "memory_free", lambda: 1e-5)
     with pytest.raises(InputError, match=r"\d+ x \d+ pixels .* one field"):
         outlier_detection(images)
     images[1].meta.wcs = None

@@ -13,7 +13,7 @@ from helpers_stage3 import dithered
 from stdatamodels.jwst.datamodels import ImageModel
 
 from jwnb.errors import InputError, MissingFileError, ParameterError
-from jwnb.stage3.output_grid import combined_region, given_grid, grid_around, mean_pixel_area, outlines
+from jwnb.stage3.output_grid import combined_region, given_grid, grid_around, mean_pixel_area, memory_free, outlines
 
 SCALE = 0.031 / 3600
 
@@ -149,3 +149,8 @@ def test_what_is_not_a_grid(tmp_path: Path) -> None:
         given_grid(tmp_path / "empty.asdf")
     with pytest.raises(InputError, match="right ascension"):
         given_grid(ImageModel())
+
+
+def test_free_memory_is_known_here() -> None:
+    free = memory_free()
+    assert free is None or 0 < free < 1e5

@@ -195,11 +195,6 @@ def test_an_output_too_large_raises_before_anything_is_made(monkeypatch: pytest.
         resample(dithered(1), pixel_scale_ratio=1e-5)
 
 
-def test_free_memory_is_known_here() -> None:
-    free = module._memory_free()
-    assert free is None or 0 < free < 1e5
-
-
 def test_wrong_inputs() -> None:
     with pytest.raises(WrongExposureError, match="2-D"):
         resample(CubeModel((2, 8, 8)))
