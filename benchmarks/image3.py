@@ -5,8 +5,7 @@
     python -m benchmarks.image3 --cal FILE… --memory  jwnb alone, on these images and on three times as many
 
 Rows: jwst; jwst with interpolated pixel maps; jwnb; jwnb without worker processes. Memory is that of a package's process and its
-workers together;
-what workers share is counted for each.
+workers together; what workers share is counted for each.
 """
 
 import argparse

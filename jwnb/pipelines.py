@@ -288,7 +288,7 @@ def image3(
     how: dict[str, Any] = {"mix_filters": mix_filters, "resume": resume}
     if _is_association(exposures):
         asn = associations.load(exposures)  # type: ignore[arg-type]
-        members = [Exposures(p.of("science")) for p in asn.products]  # a missing file is found before the first product is made
+        members = [_members(asn, p) for p in asn.products]  # a missing file is found before the first product is made
         made = [_image3(m, asn, name or p.name, choices, **how) for m, p in zip(members, asn.products, strict=True)]
         return made if len(made) > 1 else made[0]
     return _image3(Exposures(_with_cal(exposures)), None, name, choices, **how)
@@ -313,7 +313,6 @@ def _image3(
             if not plan.left_out["resample"]:
                 values = {p.name: p.value for p in describe("resample", first) if p.reference is None}
                 check_field(exposures, {**values, **plan.options.get("resample", {})}, mix_filters=mix_filters)
-            exposures = exposures.changed([functools.partial(_belongs_to, asn=asn)] * len(exposures)) if asn else exposures
             made, kept = _combined(plan, exposures, asn, None if resume is None else Path(resume))
     made = _named(made, root)
     if made.get("cat") is not None:
@@ -357,10 +356,10 @@ def _of_one(exposures: Exposures, choices: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _with_cal(exposures: Any) -> Any:
-    """Put the cal image of each Products among the exposures in its place."""
-    if isinstance(exposures, Products):
-        return [_cal_of(exposures)]
-    if isinstance(exposures, JwstDataModel | str | os.PathLike | bytes | Mapping) or not isinstance(exposures, Iterable):
+    """Put the cal image of each Products among the exposures in its place; one is a list of one, as in an association."""
+    if isinstance(exposures, JwstDataModel | str | os.PathLike | Products):
+        exposures = [exposures]
+    if isinstance(exposures, bytes | Mapping) or not isinstance(exposures, Iterable):
         return exposures
     return [_cal_of(item) if isinstance(item, Products) else item for item in exposures]
 
@@ -372,9 +371,17 @@ def _cal_of(products: Products) -> JwstDataModel:
     return products.cal
 
 
-def _belongs_to(model: JwstDataModel, *, asn: associations.Association) -> None:
+def _members(asn: associations.Association, product: associations.Product) -> Exposures:
+    """Return the science members of a product, each of which says where it belongs."""
+    members = [m for m in product.members if m.role == "science"]
+    return Exposures([m.path for m in members]).changed([functools.partial(_belongs_to, asn=asn, member=m) for m in members])
+
+
+def _belongs_to(model: JwstDataModel, *, asn: associations.Association, member: associations.Member) -> None:
     model.meta.asn.pool_name, model.meta.asn.table_name = asn.pool, asn.path.name
-    model.meta.asn.exptype = "science"
+    model.meta.asn.exptype = member.role
+    if member.tweakreg_catalog is not None:
+        model.meta.tweakreg_catalog = os.fspath(member.tweakreg_catalog)
 
 
 def _crf_name(name: str, asn: associations.Association | None) -> str:

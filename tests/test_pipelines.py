@@ -228,6 +228,7 @@ def test_crf_names_have_the_identifier_of_the_association(cals, tmp_path):
     assert made.crf.names == [n.replace("_cal.fits", "_o012_crf.fits") for n in names]
     assert [m.meta.filename for m in made.crf] == made.crf.names
     assert {m.meta.asn.table_name for m in (*made.crf, made.i2d)} == {"a.json"}
+    assert {m.meta.asn.exptype for m in made.crf} == {"science"}
     assert made.i2d.meta.filename == "field_i2d.fits"
 
 

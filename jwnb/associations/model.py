@@ -16,10 +16,11 @@ __all__ = ["Association", "Member", "Product", "load"]
 
 @dataclass(frozen=True)
 class Member:
-    """One exposure of a product and its role (``science``, ``background``, …, in lower case)."""
+    """One exposure of a product, its role (``science``, ``background``, …, in lower case), and the catalogue to align it with."""
 
     path: Path
     role: str
+    tweakreg_catalog: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def _parsed(path: Path) -> Any:
 
 def _product(path: Path, raw: Mapping[str, Any]) -> Product:
     try:
-        members = tuple(Member(path.parent / m["expname"], str(m["exptype"]).lower()) for m in raw["members"])
+        members = tuple(Member(path.parent / m["expname"], str(m["exptype"]).lower(), _catalog(path, m)) for m in raw["members"])
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: each product needs members with expname and exptype ({error}).") from error
     if not all(isinstance(part, str) for m in raw["members"] for part in (m["expname"], m["exptype"])):
@@ -97,3 +98,8 @@ def _product(path: Path, raw: Mapping[str, Any]) -> Product:
         raise InputError(f"{path}: the product {raw.get('name')!r} has no science member.")
     first = next(m.path for m in members if m.role == "science")
     return Product(str(raw.get("name") or first.stem), members)
+
+
+def _catalog(path: Path, member: Mapping[str, Any]) -> Path | None:
+    name = member.get("tweakreg_catalog")
+    return path.parent / str(name) if name else None

@@ -59,3 +59,14 @@ def test_files_that_are_no_association(tmp_path, text, message):
 def test_a_missing_file(tmp_path):
     with pytest.raises(MissingFileError):
         associations.load(tmp_path / "none_asn.json")
+
+
+def test_catalogues_to_align_with(tmp_path):
+    members = [
+        {"expname": "a_cal.fits", "exptype": "science", "tweakreg_catalog": "a.ecsv"},
+        {"expname": "b_cal.fits", "exptype": "science"},
+    ]
+    (tmp_path / "asn.json").write_text(json.dumps({"asn_id": "a3001", "products": [{"name": "p", "members": members}]}))
+    asn = associations.load(tmp_path / "asn.json")
+    assert [m.tweakreg_catalog for m in asn.products[0].members] == [tmp_path / "a.ecsv", None]
+    assert asn.identifier == "a3001"
