@@ -18,7 +18,6 @@ from jwnb.display.mosaics import INK, SOFT, Images, exposures_of, nice, short_na
 from jwnb.errors import InputError, ParameterError
 from jwnb.models import Exposures
 from jwnb.record import ledger, node
-from jwnb.wcs.frames import footprint
 
 __all__ = ["alignment", "outliers", "sky_levels"]
 
@@ -211,10 +210,12 @@ def _said(record: dict[str, Any]) -> str:
         return f"WCS kept as it was ({record['nmatches']} matches)"
     rms = f"rms {record['rms_before'] * _MAS:.3g} → {record['rms_after'] * _MAS:.2g} mas"
     pixels = f"{record['rms_before_pixels']:.2g} → {record['rms_after_pixels']:.2g} pixels"
-    return f"{record['geometry']}, {record['nfitted']} of {record['nmatches']} matches, {rms} ({pixels})"
+    return f"{record['geometry']}, {record['nfitted']} stars fitted, {rms} ({pixels})"
 
 
 def _residuals_on_sky(axes: Axes, head: JwstDataModel, record: dict[str, Any], spread: float) -> None:
+    from jwnb.wcs.frames import footprint
+
     corners = footprint(head.meta.wcs)
     middle = float(np.degrees(np.angle(np.exp(1j * np.radians(corners[:, 0])).mean())) % 360), float(corners[:, 1].mean())
     outline = tangent_offsets(corners, middle)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +20,9 @@ from jwnb.display.images import shrink, stretch
 from jwnb.errors import InputError, MissingFileError
 from jwnb.models import Exposures
 from jwnb.products import Products
-from jwnb.stage3.align_overlap import directions
-from jwnb.stage3.output_grid import outlines
-from jwnb.stage3.source_catalog import SourceCatalog
-from jwnb.wcs.frames import footprint
+
+if TYPE_CHECKING:
+    from jwnb.stage3.source_catalog import SourceCatalog
 
 __all__ = ["exposures_of", "footprints", "short_name", "sources", "tangent_offsets"]
 
@@ -104,7 +103,7 @@ def footprints(images: Images, *, title: str | None = None) -> Figure:
 
 def sources(
     image: Products | ImageModel | str | os.PathLike[str],
-    cat: Table | SourceCatalog | str | os.PathLike[str] | None = None,
+    cat: "Table | SourceCatalog | str | os.PathLike[str] | None" = None,
     *,
     labels: int = 60,
     title: str | None = None,
@@ -201,6 +200,8 @@ def exposures_of(images: Any, step: str | None = None) -> Exposures:
 
 def tangent_offsets(places: Floats, middle: tuple[float, float]) -> Floats:
     """Return offsets of places (n, 2) from a point, east and north in arcsec, in the plane tangent there; both in degrees."""
+    from jwnb.stage3.align_overlap import directions
+
     here, point = directions(places[:, 0], places[:, 1]), directions(np.array([middle[0]]), np.array([middle[1]]))[0]
     alpha = np.radians(middle[0])
     east = np.array([-np.sin(alpha), np.cos(alpha), 0.0])
@@ -238,6 +239,9 @@ def _is_mosaic(model: JwstDataModel) -> bool:
 def _outlines(model: JwstDataModel, name: str) -> list[Floats]:
     """Return polygons in degrees: of an exposure the corners of its WCS, of a mosaic, which is no rectangle, its S_REGION."""
     wcs = model.meta.wcs if model.meta.hasattr("wcs") else None
+    from jwnb.stage3.output_grid import outlines
+    from jwnb.wcs.frames import footprint
+
     region = model.meta.wcsinfo.s_region
     if region and (wcs is None or _is_mosaic(model)):
         return outlines(region)
@@ -247,6 +251,8 @@ def _outlines(model: JwstDataModel, name: str) -> list[Floats]:
 
 
 def _middle(corners: Floats) -> tuple[float, float]:
+    from jwnb.stage3.align_overlap import directions
+
     x, y, z = directions(*corners.T).mean(axis=0)
     return float(np.degrees(np.arctan2(y, x)) % 360), float(np.degrees(np.arctan2(z, np.hypot(x, y))))
 
@@ -277,8 +283,7 @@ def _mosaic_of(products: Products) -> ImageModel:
 
 
 def _catalogue(cat: Any) -> Table:
-    if isinstance(cat, SourceCatalog):
-        cat = cat.cat
+    cat = getattr(cat, "cat", cat)  # of what source_catalog gives
     if isinstance(cat, str | os.PathLike):
         if not Path(cat).is_file():
             raise MissingFileError(f"there is no catalogue {cat}.")

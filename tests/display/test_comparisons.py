@@ -67,7 +67,7 @@ def test_residuals_of_each_exposure(aligned, tmp_path):
         (quiver,) = arrows(field)
         np.testing.assert_allclose(quiver.U, record["residual_x"])
         np.testing.assert_allclose(quiver.V, record["residual_y"])
-        assert f"{record['geometry']}, {record['nfitted']} of {record['nmatches']} matches" in title
+        assert f"{record['geometry']}, {record['nfitted']} stars fitted" in title
         assert f"→ {record['rms_after'] * 1000:.2g} mas" in title
         assert field.xaxis_inverted()
         assert [patch.get_xy()[1:-1:2, 1].sum() for patch in histogram.patches] == [record["nfitted"]] * 2
