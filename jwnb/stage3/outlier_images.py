@@ -135,15 +135,15 @@ def median_of_pixels(images: Exposures, how: Combining) -> Median:
     shape = _data(images.take(0, "data")).shape
     with MedianStack(shape) as stack:
         for k in range(len(images)):
-            model = images.take(k, *how.arrays)
-            data = _data(model)
-            if data.shape != shape:
-                raise InputError(
-                    f"without resampling images are compared pixel by pixel, but {images.names[k]} is of shape {data.shape} "
-                    f"and {images.names[0]} of {shape}. Use resample_data=True."
-                )
-            image = data.copy()
-            _mask(image, _weights(model, how), how.maskpt)
+            with images.taken(k, *how.arrays) as model:
+                data = _data(model)
+                if data.shape != shape:
+                    raise InputError(
+                        f"without resampling images are compared pixel by pixel, but {images.names[k]} is of shape {data.shape} "
+                        f"and {images.names[0]} of {shape}. Use resample_data=True."
+                    )
+                image = data.copy()
+                _mask(image, _weights(model, how), how.maskpt)
             stack.add(image)
         return Median(*stack.median(drop_low=how.drop_low, drop_high=how.drop_high))
 
@@ -173,19 +173,19 @@ def compare(images: Exposures, median: Median, how: Comparing, *, tolerance: flo
     snr, scale = np.array(how.snr, np.float32), np.array(how.scale, np.float32)
     peaks = core_contrast(median.image, median.counts, _FEWEST)
     for k in range(len(images)):
-        model = images.take(k, "data", "err", "dq")
-        data, err = _data(model), _errors(model)
-        if median.grid is None:
-            expected, contrast = median.image, peaks
-            found = far_from(data[None], err[None], expected, snr[0])[0]
-        else:
-            pixmap = median.maps[k] or _map(model, median.grid, tolerance)
-            expected, contrast = blotted(median.image, peaks, pixmap)
-            level = _level(model)
-            found = far_from_blotted(data, err, expected, snr, scale, np.float32(how.backg if level is None else level))
-        counts += core_counts(data, err, contrast, found, _BRIGHT).sum(axis=0)
-        results.append(found_in(model, grown(found, how.grow), expected))
-        del model, data, err, expected, contrast, found
+        with images.taken(k, "data", "err", "dq") as model:
+            data, err = _data(model), _errors(model)
+            if median.grid is None:
+                expected, contrast = median.image, peaks
+                found = far_from(data[None], err[None], expected, snr[0])[0]
+            else:
+                pixmap = median.maps[k] or _map(model, median.grid, tolerance)
+                expected, contrast = blotted(median.image, peaks, pixmap)
+                level = _level(model)
+                found = far_from_blotted(data, err, expected, snr, scale, np.float32(how.backg if level is None else level))
+            counts += core_counts(data, err, contrast, found, _BRIGHT).sum(axis=0)
+            results.append(found_in(model, grown(found, how.grow), expected))
+            del data, err, expected, contrast, found
     return results, counts
 
 
@@ -240,21 +240,21 @@ def _jobs(
     for members in together.values():
         box = (0, 0, 0, 0)
         for k in members:
-            model = images.take(k, *how.arrays)
-            data, level = _data(model), _level(model)
-            pixmap = _map(model, grid, how.tolerance)
-            maps[k] = pixmap if pixmap.error > 0 else None
-            if k == members[0]:
-                box = _box([pixmap, *(_map(images.take(j, "data"), grid, _COARSE) for j in members[1:])], grid.shape)
-            places = pixmap.full()
-            shift(places, float(box[2]), float(box[0]))
-            given = (data if level is None else data - np.float32(level), _weights(model, how), places)
-            options = {
-                "shape": (box[1] - box[0], box[3] - box[2]), "kernel": how.kernel, "pixfrac": how.pixfrac, "fillval": how.fillval,
-                "section": used_section(model.meta.wcs, data.shape),
-            }  # fmt: skip
+            with images.taken(k, *how.arrays) as model:
+                data, level = _data(model), _level(model)
+                pixmap = _map(model, grid, how.tolerance)
+                maps[k] = pixmap if pixmap.error > 0 else None
+                if k == members[0]:
+                    box = _box([pixmap, *(_map(images.take(j, "data"), grid, _COARSE) for j in members[1:])], grid.shape)
+                places = pixmap.full()
+                shift(places, float(box[2]), float(box[0]))
+                given = (data if level is None else data - np.float32(level), _weights(model, how), places)
+                options = {
+                    "shape": (box[1] - box[0], box[3] - box[2]), "kernel": how.kernel, "pixfrac": how.pixfrac, "fillval": how.fillval,
+                    "section": used_section(model.meta.wcs, data.shape),
+                }  # fmt: skip
             jobs: list[Job] = [(given, options)]
-            del model, data, pixmap, places, given
+            del data, pixmap, places, given
             yield (box, k == members[0], k == members[-1]), jobs
 
 

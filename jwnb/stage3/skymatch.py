@@ -179,11 +179,11 @@ class _Look:
         self.images, self.statistic, self.bad, self.frames = images, statistic, bad, frames
 
     def values(self, k: int) -> Array:
-        model = self.images.take(k, "data") if self.bad is None else self.images.take(k, "data", "dq")
-        check_exposure(model)
-        flags = None if self.bad is None else model.instance.get("dq")
-        flags = _NO_FLAGS if flags is None else np.asarray(flags, np.uint32)
-        return np.asarray(usable(np.asarray(model.data, np.float32), flags, np.uint32(self.bad or 0)))
+        with self.images.taken(k, *(("data",) if self.bad is None else ("data", "dq"))) as model:
+            check_exposure(model)
+            flags = None if self.bad is None else model.instance.get("dq")
+            flags = _NO_FLAGS if flags is None else np.asarray(flags, np.uint32)
+            return np.asarray(usable(np.asarray(model.data, np.float32), flags, np.uint32(self.bad or 0)))
 
     def wholes(self, changes: Sequence[float] | None = None) -> list[Level | None]:
         """Measure each image as a whole, after subtraction of `changes`."""

@@ -331,7 +331,11 @@ def _look(images: Exposures, k: int, head: JwstDataModel, finder: Mapping[str, A
     if wcs is None:
         raise InputError(f"{name} has no WCS. Run assign_wcs (or image2) first.")
     path = None if catfiles is None else catfiles.get(name, head.meta.tweakreg_catalog or None)
-    table = find_stars(images.take(k, "data", "dq"), **finder) if path is None else read_catalog(path, shape=_shape(wcs))
+    if path is None:
+        with images.taken(k, "data", "dq") as model:
+            table = find_stars(model, **finder)
+    else:
+        table = read_catalog(path, shape=_shape(wcs))
     x, y = (np.asarray(table[name], np.float64) for name in ("x", "y"))
     weight = np.asarray(table["weight"], np.float64) if "weight" in table.colnames else None
     good = _inside(wcs, x, y)
