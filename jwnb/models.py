@@ -255,6 +255,11 @@ class Exposures(Sequence[JwstDataModel]):
     MissingFileError
         There is no such file.
 
+    Attributes
+    ----------
+    alone : bool
+        Whether it was made of one exposure that was not in a list: what combines exposures then has nothing to combine.
+
     Notes
     -----
     A step on several exposures gives back what `changed` makes of them. What it changed of a file is done again each time that the
@@ -262,8 +267,8 @@ class Exposures(Sequence[JwstDataModel]):
     """
 
     def __init__(self, items: Iterable[JwstDataModel | PathLike] | JwstDataModel | PathLike) -> None:
-        one = isinstance(items, JwstDataModel | str | os.PathLike | bytes | Mapping | Set) or not isinstance(items, Iterable)
-        self.items: tuple[Any, ...] = (items,) if one else tuple(items)  # type: ignore[arg-type]
+        self.alone = isinstance(items, JwstDataModel | str | os.PathLike | bytes | Mapping | Set) or not isinstance(items, Iterable)
+        self.items: tuple[Any, ...] = (items,) if self.alone else tuple(items)  # type: ignore[arg-type]
         for item in self.items:
             if not isinstance(item, JwstDataModel):
                 check_file(_as_path(item))

@@ -113,7 +113,8 @@ def resample(
         The output grid itself: an ASDF file with it under ``wcs``, or the object. Of the other options on the grid only
         `output_shape` is looked at then.
     blendheaders : bool
-        Combine the metadata of all inputs by the rules of their schema, and list them in HDRTAB. Of one input they are simply taken over.
+        Combine the metadata of all inputs by the rules of their schema, and list them in HDRTAB. Of one that
+        is given by itself, not in a list, they are simply taken over.
     enable_ctx : bool
         Make CON, which tells which inputs are in a pixel.
     enable_err : bool
@@ -166,7 +167,7 @@ def resample(
     _check_memory(grid, len(images), options, memory_limit)
     product, many_pixels = _product(first, images, grid), first.data.size >= _WORTHWHILE
     coadd, blend, times = Coadd(grid.shape, len(images), options), Blend(_NOT_BLENDED), _Times()
-    blended = blendheaders and len(images) > 1
+    blended = blendheaders and not images.alone
 
     def frames() -> Iterator[tuple[Frame, list[Any]]]:
         for k in range(len(images)):

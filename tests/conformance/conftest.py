@@ -1,7 +1,6 @@
 """Practice exposures with a CRDS cache, and what both packages make of them, once for all tests."""
 
 import importlib.util
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from conformance.peer_crds import crds_cache, write_cache
+from conformance.peer_image3 import Mosaics
 from conformance.peer_pipelines import EXACT_MAPS, Both, run_jwst, run_stage1
 from helpers import make_reference
 from stdatamodels.jwst.datamodels import FlatModel, GainModel, MaskModel, ReadnoiseModel
@@ -92,21 +92,21 @@ def integrations_of_both(averaged: Observation, stage1_of_both: list[Both], tmp_
 
 
 @pytest.fixture(scope="session")
-def mosaic_of_both(averaged: Observation, stage2_of_both: list[Both], tmp_path_factory: pytest.TempPathFactory) -> Both:
-    """What image3 of each package makes of an association of the cal images of `jwst`, with the steps that both have."""
-    folder = tmp_path_factory.mktemp("stage3")
-    members = [{"expname": str(b.pair("cal")[1]), "exptype": "science"} for b in stage2_of_both]
-    tree = {
-        "asn_type": "image3", "asn_rule": "Asn_Lv3Image", "asn_id": "a3001", "asn_pool": "practice_pool.csv", "program": "09999",
-        "target": "1", "products": [{"name": "jw09999-a3001_t001_nircam_clear-f200w", "members": members}],
-    }  # fmt: skip
-    association = folder / "jw09999-a3001_image3_00001_asn.json"
-    association.write_text(json.dumps(tree))
-    absent = {name: {"skip": True} for name in ("tweakreg", "skymatch", "outlier_detection", "source_catalog")}
-    with crds_cache(averaged.crds):
-        run_jwst("Image3Pipeline", association, folder / "theirs", absent)
-        jwnb.image3(association, options=EXACT_MAPS).save(folder / "ours")
-    return Both(folder / "ours", folder / "theirs")
+def mosaics(tmp_path_factory: pytest.TempPathFactory) -> Mosaics:
+    """What image3 of each package makes of a field, case by case."""
+    return Mosaics(tmp_path_factory.mktemp("stage3"))
+
+
+@pytest.fixture(scope="session")
+def mosaic_of_both(mosaics: Mosaics) -> Both:
+    """What image3 of each package makes of an association with its defaults."""
+    return mosaics.of("defaults")
+
+
+@pytest.fixture(scope="session")
+def mosaic_of_one_of_both(mosaics: Mosaics) -> Both:
+    """What image3 of each package makes of one exposure."""
+    return mosaics.of("one exposure")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 from conformance.conftest import Observation
 from conformance.peer_pipelines import Both
 from stdatamodels.jwst import datamodels
@@ -31,6 +32,10 @@ PRODUCTS = [
     product("integrations_of_both", lambda made: made, "calints", "CubeModel"),  # F-8
     product("stage2_of_both", lambda made: made[0], "i2d", "ImageModel"),  # F-11, of one exposure
     product("mosaic_of_both", lambda made: made, "i2d", "ImageModel"),  # F-11, of several
+    product("mosaic_of_one_of_both", lambda made: made, "i2d", "ImageModel"),  # the same of one
+    product("mosaic_of_both", lambda made: made, "segm", "SegmentationMapModel"),
+    product("mosaic_of_both", lambda made: made, "00001_nrcalong_a3001_crf", "ImageModel"),
+    product("mosaic_of_both", lambda made: made, "00004_nrcalong_a3001_crf", "ImageModel"),
     product("guide_star_of_both", lambda made: made.both, "cal", "GuiderCalModel"),
 ]
 each_product = pytest.mark.parametrize(("fixture", "find", "suffix", "model_class"), PRODUCTS)
@@ -39,17 +44,30 @@ each_product = pytest.mark.parametrize(("fixture", "find", "suffix", "model_clas
 OTHER_VALUES = {
     "DATE": "when the file was written",
     "CAL_VER": "says that jwnb made it, and which release",
+    "CRDS_CTX": "of a segm: jwst saves it before it writes which context the references are from",
+    "S_TWKREG": "of one exposure: jwst calls a step that there was nothing to do for FAILED, and we SKIPPED",
+    "S_OUTLIR": "likewise",
 }
 ONLY_OURS = {
     "S_BKDSUB": "image2 of jwst says nothing of background subtraction when it is given no backgrounds; we name what is left out",
-    "S_SRCCAT": "image3 of jwst marks the catalogue step after it has saved the i2d; we name what is left out",
+    "S_SRCCAT": "jwst saves the i2d before, and the segm while it makes the catalogue",
+    "SCATFILE": "likewise: the i2d names its catalogue",
+    "SEGMFILE": "likewise: the i2d names its segmentation map",
+    "CRDS_VER": "of a segm, like CRDS_CTX",
     "S_RESAMP": "image2 of jwst says nothing of resampling in calints; we name what is left out",
     "S_RAMP": "jwst saves fitopt before it marks the step",
 }
 
 
-# Products of which a keyword of ours is more than jwst's: elsewhere jwst has it too, or neither.
-MORE_IN = {"fitopt": {"S_RAMP"}, "cal": {"S_BKDSUB"}, "calints": {"S_BKDSUB", "S_RESAMP"}, "i2d": {"S_BKDSUB", "S_SRCCAT"}}
+# Products (suffix, or suffix and fixture) of which a keyword of ours is more than jwst's: elsewhere jwst has it too, or neither.
+MORE_IN = {
+    "fitopt": {"S_RAMP"}, "cal (stage2)": {"S_BKDSUB"}, "calints": {"S_BKDSUB", "S_RESAMP"}, "i2d (stage2)": {"S_BKDSUB"},
+    "i2d (mosaic)": {"S_SRCCAT", "SCATFILE", "SEGMFILE"}, "i2d (mosaic_of_one)": {"S_SRCCAT", "SCATFILE", "SEGMFILE"},
+    "segm": {"S_SRCCAT", "CRDS_VER"},
+}  # fmt: skip
+# And of which a keyword has another value; the others in every product.
+OTHER_IN = {"segm": {"CRDS_CTX"}, "i2d (mosaic_of_one)": {"S_TWKREG", "S_OUTLIR"}}
+ALWAYS_OTHER = {"DATE", "CAL_VER"}
 
 
 def not_applicable(keyword: str, value: Any) -> bool:
@@ -89,15 +107,17 @@ def layout(path: Path) -> list[tuple[Any, ...]]:
 
 
 @each_product
-def test_keywords(pair: tuple[Path, Path], suffix: str, model_class: str) -> None:
+def test_keywords(pair: tuple[Path, Path], fixture: str, suffix: str, model_class: str) -> None:
+    both_names = (suffix, f"{suffix} ({fixture.removesuffix('_of_both')})")
+    more, other = (set().union(*(table.get(name, set()) for name in both_names)) for table in (MORE_IN, OTHER_IN))
     with fits.open(pair[0]) as ours, fits.open(pair[1]) as theirs:
-        more = MORE_IN.get(suffix, set())
-        problems = [line for mine, other in zip(ours, theirs, strict=True) for line in differences(mine, other, more)]
-    assert more <= set(ONLY_OURS)
+        assert not (more & set(theirs[0].header)) and more <= set(ours[0].header)
+        problems = [line for mine, their in zip(ours, theirs, strict=True) for line in differences(mine, their, more, ALWAYS_OTHER | other)]
+    assert more <= set(ONLY_OURS) and ALWAYS_OTHER | other <= set(OTHER_VALUES)
     assert not problems, "\n".join(problems)
 
 
-def differences(ours: Any, theirs: Any, more: Collection[str]) -> list[str]:
+def differences(ours: Any, theirs: Any, more: Collection[str], another: Collection[str]) -> list[str]:
     """Return a line for each keyword of an extension that is missing, superfluous, out of order, or of another type or value."""
     sized = re.compile("NAXIS1|TFORM[0-9]+|TTYPE[0-9]+|TFIELDS" if ours.name in {"ASDF", "HDRTAB"} else "$")
     skipped = {"HISTORY", "COMMENT", ""}
@@ -111,7 +131,7 @@ def differences(ours: Any, theirs: Any, more: Collection[str]) -> list[str]:
     for key in both:
         if type(mine[key]) is not type(other[key]):
             found.append(f"{name} {key}: {mine[key]!r} is a {type(mine[key]).__name__}, theirs {other[key]!r}")
-        elif key not in OTHER_VALUES and not same(mine[key], other[key], key):
+        elif key not in another and not same(mine[key], other[key], key):
             found.append(f"{name} {key}: {mine[key]!r}, theirs {other[key]!r}")
         if ours.header.comments[key] != theirs.header.comments[key]:
             found.append(f"{name} {key}: comment {ours.header.comments[key]!r}, theirs {theirs.header.comments[key]!r}")
@@ -121,21 +141,41 @@ def differences(ours: Any, theirs: Any, more: Collection[str]) -> list[str]:
 def same(ours: Any, theirs: Any, key: str) -> bool:
     """Whether two values are the same: numbers to 1e-12 of their value, corners of a footprint to 2e-9 degrees."""
     if key == "S_REGION":
-        a, b = ours.split(), theirs.split()
-        return a[:2] == b[:2] and np.allclose([float(v) for v in a[2:]], [float(v) for v in b[2:]], rtol=0, atol=2e-9)
+        words, numbers = zip(*((re.findall("[A-Z]+", text), re.findall(r"[-+.0-9e]+", text)) for text in (ours, theirs)), strict=True)
+        return words[0] == words[1] and np.allclose(*(np.array(found, float) for found in numbers), rtol=0, atol=2e-9)
     return bool(np.isclose(ours, theirs, rtol=1e-12, atol=0)) if isinstance(theirs, float) else ours == theirs
 
 
-@each_product
-def test_columns_of_the_inputs_of_a_mosaic(pair: tuple[Path, Path], suffix: str, model_class: str) -> None:
-    """HDRTAB has a row for each image; its columns are the keywords (values: `test_image3`)."""
-    with fits.open(pair[0]) as ours, fits.open(pair[1]) as theirs:
-        if "HDRTAB" not in theirs:
-            assert "HDRTAB" not in ours
-            return
-        assert len(ours["HDRTAB"].data) == 2
-        absent = {"S_TWKREG", "S_SKYMAT", "S_OUTLIR"}  # what jwst marks in the images, and we in the mosaic, while we lack the steps
-        assert [n for n in theirs["HDRTAB"].columns.names if n not in absent] == ours["HDRTAB"].columns.names
+@pytest.mark.parametrize(("fixture", "rows"), [("mosaic_of_both", 4), ("mosaic_of_one_of_both", 1)])
+def test_inputs_of_a_mosaic(request: pytest.FixtureRequest, fixture: str, rows: int) -> None:
+    """HDRTAB has a row for each image; its columns are the keywords."""
+    ours, theirs = (fits.getdata(path, "HDRTAB") for path in request.getfixturevalue(fixture).pair("i2d"))
+    assert len(ours) == len(theirs) == rows
+    assert ours.names == theirs.names
+    other = {"DATE", "CAL_VER"} | (OTHER_IN["i2d (mosaic_of_one)"] | {"FILENAME"} if rows == 1 else set())
+    for name in set(ours.names) - other:
+        assert ours.dtype[name] == theirs.dtype[name], name
+        if ours.dtype[name].kind == "f":
+            np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-12, atol=1e-6 if name == "BKGLEVEL" else 0, err_msg=name)
+        else:
+            np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
+def test_catalogue(mosaic_of_both: Both) -> None:
+    """F-14: columns of the ECSV, in order, with type, unit and description, and what is said of how they were made."""
+    ours, theirs = (Table.read(next(folder.glob("*_cat.ecsv"))) for folder in (mosaic_of_both.ours, mosaic_of_both.theirs))
+    described = [[(c.info.name, c.info.dtype, c.info.unit, c.info.description) for c in table.itercols()] for table in (ours, theirs)]
+    assert described[0][: len(theirs.colnames)] == described[1]
+    more = described[0][len(theirs.colnames) :]
+    assert (
+        all(name.endswith("_flux_err_corr") and unit == "Jy" and "neighbouring pixels share" in text for name, _, unit, text in more)
+        and len(more) == 5
+    )
+    assert set(ours.meta) == {*theirs.meta, "history", "filename"}
+    for key in set(theirs.meta) - {"date", "version"}:
+        assert str(ours.meta[key]) == str(theirs.meta[key]), key
+    assert {*ours.meta["version"]} == {*theirs.meta["version"], "jwnb"} - {"jwst"}
+    assert [line.split()[0] for line in ours.meta["history"]][-3:] == ["outlier_detection", "resample", "source_catalog"]
 
 
 @each_product
@@ -170,7 +210,7 @@ def test_errors_are_roots_of_variances(pair: tuple[Path, Path], suffix: str, mod
     with fits.open(pair[0]) as hdus:
         parts = [hdus[name].data.astype(np.float64) for name in ("VAR_POISSON", "VAR_RNOISE", "VAR_FLAT") if name in hdus]
         if "ERR" not in hdus or len(parts) < 2:
-            assert suffix in {"ramp", "fitopt"} or model_class == "GuiderCalModel"
+            assert suffix in {"ramp", "fitopt"} or model_class in {"GuiderCalModel", "SegmentationMapModel"}
             return
         err, total = hdus["ERR"].data.astype(np.float64), np.sqrt(sum(parts))
     off = np.abs(err - total) / np.where(total > 0, total, 1.0)
