@@ -9,7 +9,7 @@ from typing import Any
 from astropy.table import Table
 from stdatamodels.jwst.datamodels import CubeModel, GuiderRawModel, ImageModel, JwstDataModel, RampModel
 
-from jwnb import associations, models
+from jwnb import associations, models, record
 from jwnb.errors import InputError, ParameterError, WrongExposureError
 from jwnb.exposure import check_groups, exposure_type, pipelines_for
 from jwnb.models import Exposures, PathLike, product_name, share
@@ -267,7 +267,8 @@ def image3(
     mix_filters : bool
         Combine images through different filters.
     resume : path, optional
-        A folder in which aligned and cleaned exposures are kept. The same call made again goes on from them.
+        A folder in which aligned and cleaned exposures are kept. The same call, or one that differs only in how they are combined, goes
+        on from them.
     skip, run, keep : sequence of str
         As for `detector1`.
     options : mapping
@@ -319,6 +320,8 @@ def _image3(
         made["i2d"].meta.source_catalog, made["i2d"].meta.cal_step.source_catalog = made["cat"].meta["filename"], "COMPLETE"
         if made["segm"] is not None:
             made["i2d"].meta.segmentation_map, made["segm"].meta.source_catalog = made["segm"].meta.filename, made["cat"].meta["filename"]
+        done = record.ledger(made["segm"])[-1] if made["segm"] is not None else record.entry("source_catalog", "COMPLETE")
+        record.write(made["i2d"], done)
     return Products("image3", made, kept=kept, log=tuple(log))
 
 
@@ -326,7 +329,9 @@ def _combined(
     plan: Plan, exposures: Exposures, asn: associations.Association | None, folder: Path | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Align and clean exposures, combine them, and find the sources; from what is in `folder` on where that is the same."""
-    state = fingerprint(exposures, {"options": plan.options, "left out": plan.left_out}) if folder else ""
+    before = [entry.name for entry in IMAGE3[:3]]  # what comes later may change
+    chosen = {name: (plan.left_out[name], sorted(plan.options.get(name, {}).items())) for name in before}
+    state = fingerprint(exposures, chosen) if folder else ""
     names = [_crf_name(name, asn) for name in exposures.names]
     done = load(folder, state) if folder else None
     if done is not None:

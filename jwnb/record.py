@@ -78,13 +78,17 @@ def entry(step: str, status: str, *, reason: str = "", software: str | None = No
     return blank | more
 
 
-def carry(source: JwstDataModel, target: JwstDataModel) -> None:
-    """Give `target` what belongs to the exposure but is not in its class's schema: ledger, history, unknown extensions."""
+def carry(source: JwstDataModel, target: JwstDataModel, *, combined: bool = False) -> None:
+    """Give `target` what belongs to the exposure but is not in its class's schema: ledger, history, unknown extensions.
+
+    With `combined` the target is made of several exposures, of which `source` is the first: what was remembered of that one stays there.
+    """
     if target is source:
         return
     have = node(target)
     for key, value in node(source).items():
-        have.setdefault(key, value)
+        if key == "ledger" or not combined:
+            have.setdefault(key, value)
     target.instance.setdefault("meta", {})["jwnb"] = have
     if "history" in source.instance and "history" not in target.instance:
         target.instance["history"] = copy.deepcopy(source.instance["history"])

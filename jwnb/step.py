@@ -325,7 +325,7 @@ def _run(made: Step, source: Any, given: dict[str, Any]) -> Any:
     if isinstance(result, Exposures):
         return result.changed([functools.partial(_write_down, made, written=written, resolved=resolved)] * len(result))
     for product in products_in(result):
-        record.carry(exposure, product)
+        record.carry(exposure, product, combined=made.many)
         _write_down(made, product, written, resolved)
     return result
 

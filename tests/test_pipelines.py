@@ -174,8 +174,9 @@ def test_image3_cleans_combines_and_catalogues(cals, tmp_path):
     paths = [jwnb.save(m, tmp_path / m.meta.filename) for m in cals]
     made = jwnb.image3(paths, name="my_field", skip=("tweakreg",))
     done = {e["step"]: e["status"] for e in jwnb.ledger(made.i2d)}
-    assert list(done)[-4:] == ["tweakreg", "skymatch", "outlier_detection", "resample"]
-    assert list(done.values())[-4:] == ["SKIPPED", "COMPLETE", "COMPLETE", "COMPLETE"]
+    assert list(done)[-5:] == ["tweakreg", "skymatch", "outlier_detection", "resample", "source_catalog"]
+    assert list(done.values())[-5:] == ["SKIPPED", "COMPLETE", "COMPLETE", "COMPLETE", "COMPLETE"]
+    assert "outlier_detection" in made.crf[0].meta.jwnb.instance and "outlier_detection" not in made.i2d.meta.jwnb.instance
     crf = [m.meta.filename.replace("_cal.", "_crf.") for m in cals]
     assert [p.name for p in made.save(tmp_path / "out")] == [*crf, "my_field_i2d.fits", "my_field_cat.ecsv", "my_field_segm.fits"]
     again = jwnb.open(tmp_path / "out" / "my_field_i2d.fits")

@@ -68,6 +68,8 @@ def test_other_choices_or_inputs_begin_anew(pinned, cal, whole, tmp_path):
     again = jwnb.image3(cal, resume=tmp_path, **STEPS)
     assert any("goes on" in line for line in again.log)
     assert_same(again, whole)
+    smaller = jwnb.image3(cal, resume=tmp_path, options={"resample": {"pixel_scale_ratio": 0.7}}, **STEPS)
+    assert any("goes on" in line for line in smaller.log) and smaller.i2d.shape > whole.i2d.shape
     other = jwnb.image3(cal, resume=tmp_path, options={"outlier_detection": {"grow": 1.0}}, **STEPS)
     assert not any("goes on" in line for line in other.log)
     fewer = jwnb.image3(cal[:1], resume=tmp_path, run=("skymatch", "outlier_detection"), **STEPS)

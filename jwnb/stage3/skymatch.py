@@ -352,7 +352,7 @@ def _tables(measured: _Measured, units: Sequence[Sequence[int]], frames: Sequenc
                 own, other, v = (pair.first, pair.second, pair.j) if u == pair.i else (pair.second, pair.first, pair.i)
                 tables[k]["overlaps"].append({
                     "exposure": [frames[n].name for n in units[v]], "sky": own.value, "other_sky": other.value,
-                    "pixels": own.pixels, "area_arcsec2": measured.areas[u, v] * _ARCSEC**2,
+                    "pixels": own.pixels, "area_arcsec2": float(measured.areas[u, v] * _ARCSEC**2),
                 })  # fmt: skip
     for k, level in enumerate(measured.wholes):
         tables[k]["whole"] = None if level is None else level.value
