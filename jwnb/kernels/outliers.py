@@ -19,6 +19,7 @@ __all__ = [
     "far_from_blotted",
     "far_from_rolling",
     "grown",
+    "in_blocks",
     "marked",
     "nearest",
 ]
@@ -208,6 +209,18 @@ def _height(image: Array, y: int, x: int) -> np.float32:
         level += image[y + dy, x + dx]
     contrast = here - level / np.float32(len(_RING))
     return contrast if contrast > 0 else np.float32(0)
+
+
+@parallel_jit
+def in_blocks(found: Array) -> Array:
+    """Return for each row how many pixels of `found`, (ny, nx) bool, have all eight neighbours in it: (ny,) int64."""
+    ny, nx = found.shape
+    counts = np.zeros(ny, np.int64)
+    for y in numba.prange(1, ny - 1):
+        for x in range(1, nx - 1):
+            if found[y, x] and found[y - 1 : y + 2, x - 1 : x + 2].all():
+                counts[y] += 1
+    return counts
 
 
 @parallel_jit

@@ -25,6 +25,8 @@ _IMAGES = frozenset({"NRC_IMAGE", "MIR_IMAGE", "NRS_IMAGE", "NIS_IMAGE", "FGS_IM
 _CORONAGRAPHY = frozenset({"NRC_CORON", "MIR_LYOT", "MIR_4QPM"})
 _SERIES = frozenset({"NRC_TSIMAGE"})
 _GIB = 2**30
+# So many outliers, and so large a part of all, among eight others are more than cosmic rays make.
+_BLOCKS, _IN_BLOCKS = 50, 0.1
 # Outliers on the cores of sources: this share of their pixels, this many times as often as elsewhere, and this far beyond chance.
 _SHARE, _EXCESS, _SIGMA = 0.01, 5.0, 4.0
 
@@ -226,25 +228,29 @@ def _say_how_many(found: Sequence[Outliers]) -> None:
 
 def _warn_of_cores(counts: Any, how: Comparing, *, resampled: bool) -> None:
     """Warn when outliers pile up on the cores of bright compact sources: what is flagged there is light of the source."""
-    cores, on_cores, others, elsewhere = (int(c) for c in counts)
-    if not cores or not others:
-        return
-    share, usual = on_cores / cores, elsewhere / others
+    cores, on_cores, others, elsewhere, inside = (int(c) for c in counts)
+    shifted = inside >= _BLOCKS and inside > _IN_BLOCKS * (on_cores + elsewhere)
+    share, usual = on_cores / max(cores, 1), elsewhere / max(others, 1)
     chance = usual * cores
-    if share < _SHARE or share < _EXCESS * usual or on_cores - chance < _SIGMA * np.sqrt(chance + 1):
-        return
-    remedy = (
-        f"Raise scale (now {_text(how.scale)}), for example to {_text((4 * how.scale[0], 4 * how.scale[1]))}; if it stays so, "
-        "look whether the images are aligned (tweakreg)."
-        if resampled
-        else "The images are dithered or not aligned: use resample_data=True."
-    )
-    note(
-        f"outliers pile up on the cores of bright compact sources: {on_cores} of {cores} core pixels are flagged ({100 * share:.3g} %), "
-        f"and {100 * usual:.3g} % of the others. Cosmic rays do not choose: this is light of the sources, which the mosaic will lack. "
-        f"{remedy}",
-        degraded=True,
-    )
+    if share >= _SHARE and share >= _EXCESS * usual and on_cores - chance >= _SIGMA * np.sqrt(chance + 1):
+        raised = f"aise scale (now {_text(how.scale)}), for example to {_text((4 * how.scale[0], 4 * how.scale[1]))}"
+        remedy = f"R{raised}; if it stays so, look whether the images are aligned (tweakreg)."
+        if shifted:
+            remedy = f"Look whether the images are aligned (tweakreg); if they are, r{raised}."
+        if not resampled:
+            remedy = "The images are dithered or not aligned: use resample_data=True."
+        note(
+            f"outliers pile up on the cores of bright compact sources: {on_cores} of {cores} core pixels are flagged ({100 * share:.3g} %), "
+            f"and {100 * usual:.3g} % of the others. Cosmic rays do not choose: this is light of the sources, which the mosaic will lack. "
+            f"{remedy}",
+            degraded=True,
+        )
+    elif shifted:
+        note(
+            f"{inside} of {on_cores + elsewhere} outliers are surrounded by others on all sides, as in whole stars where images do not lie on "
+            "each other; cosmic rays hit a few pixels. Look whether the images are aligned (tweakreg), and for snowballs left by jump.",
+            degraded=True,
+        )
 
 
 def _text(pair: tuple[float, float]) -> str:

@@ -12,7 +12,7 @@ from stdatamodels.jwst.datamodels import JwstDataModel
 from jwnb.errors import InputError
 from jwnb.kernels.coadd import shift, weights
 from jwnb.kernels.medians import clipped_mean
-from jwnb.kernels.outliers import core_contrast, core_counts, far_from, far_from_blotted, grown, nearest
+from jwnb.kernels.outliers import core_contrast, core_counts, far_from, far_from_blotted, grown, in_blocks, nearest
 from jwnb.models import Exposures
 from jwnb.stage3.coadd import exposure_weight, used_section
 from jwnb.stage3.drizzling import drizzle_alone, fill_value
@@ -166,10 +166,10 @@ def compare(images: Exposures, median: Median, how: Comparing, *, tolerance: flo
     -------
     list of Outliers
         Of each image.
-    (4,) int64
-        Pixels on cores of compact sources, outliers among them, pixels elsewhere, outliers among them.
+    (5,) int64
+        Pixels on cores of compact sources, outliers among them, pixels elsewhere, outliers among them; outliers among eight others.
     """
-    results, counts = [], np.zeros(4, np.int64)
+    results, counts = [], np.zeros(5, np.int64)
     snr, scale = np.array(how.snr, np.float32), np.array(how.scale, np.float32)
     peaks = core_contrast(median.image, median.counts, _FEWEST)
     for k in range(len(images)):
@@ -183,7 +183,8 @@ def compare(images: Exposures, median: Median, how: Comparing, *, tolerance: flo
                 expected, contrast = blotted(median.image, peaks, pixmap)
                 level = _level(model)
                 found = far_from_blotted(data, err, expected, snr, scale, np.float32(how.backg if level is None else level))
-            counts += core_counts(data, err, contrast, found, _BRIGHT).sum(axis=0)
+            counts[:4] += core_counts(data, err, contrast, found, _BRIGHT).sum(axis=0)
+            counts[4] += in_blocks(found).sum()
             results.append(found_in(model, grown(found, how.grow), expected))
             del data, err, expected, contrast, found
     return results, counts

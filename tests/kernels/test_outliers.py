@@ -135,3 +135,10 @@ def test_nan_and_flags_go_together() -> None:
     assert invalid.tolist() == [[[True, False, True, False], [False, True, False, False]]]
     blank = kernels.blanked(data, invalid)
     assert np.array_equal(np.isnan(blank), invalid) and np.isfinite(data).sum() == 7
+
+
+def test_outliers_among_others():
+    found = np.random.default_rng(4).random((40, 50)) < 0.7
+    expected = ndimage.binary_erosion(found, np.ones((3, 3))).sum(axis=1)
+    np.testing.assert_array_equal(kernels.in_blocks(found), expected)
+    assert expected.sum() > 20

@@ -133,6 +133,15 @@ def test_dithered_images_that_are_not_resampled_warn(healthy: Field) -> None:
         outlier_detection(healthy.images, resample_data=False)
 
 
+def test_images_far_from_each_other_warn_of_their_alignment(healthy: Field) -> None:
+    """Beyond a few pixels the median holds no stars, so there are no cores to count."""
+    moved = [image.copy() for image in healthy.images]
+    for k, image in enumerate(moved):
+        image.data, image.err = np.roll(image.data, 9 * k, axis=1), np.roll(image.err, 9 * k, axis=1)
+    with pytest.warns(CalibrationWarning, match="surrounded by others on all sides.*aligned"):
+        outlier_detection(moved)
+
+
 def test_paths_give_the_same_and_are_not_held(healthy: Field, tmp_path: Path) -> None:
     paths = [models.save(image, tmp_path / image.meta.filename) for image in healthy.images]
     result, expected = outlier_detection(paths), outlier_detection(healthy.images)
