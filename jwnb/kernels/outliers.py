@@ -11,6 +11,7 @@ from jwnb.kernels import jit, parallel_jit
 from jwnb.kernels.medians import rolling_median
 
 __all__ = [
+    
     "add_nan",
     "blanked",
     "core_contrast",
@@ -22,7 +23,8 @@ __all__ = [
     "in_blocks",
     "marked",
     "nearest",
-]
+,
+]  # fmt: skip
 
 Array = npt.NDArray[Any]
 
