@@ -11,7 +11,6 @@ from jwnb.kernels import jit, parallel_jit
 from jwnb.kernels.medians import rolling_median
 
 __all__ = [
-    
     "add_nan",
     "blanked",
     "core_contrast",
@@ -23,8 +22,7 @@ __all__ = [
     "in_blocks",
     "marked",
     "nearest",
-,
-]  # fmt: skip
+]
 
 Array = npt.NDArray[Any]
 

@@ -241,14 +241,16 @@ def _warn_of_cores(counts: Any, how: Comparing, *, resampled: bool) -> None:
             remedy = "The images are dithered or not aligned: use resample_data=True."
         note(
             f"outliers pile up on the cores of bright compact sources: {on_cores} of {cores} core pixels are flagged "
-            f"({100 * share:.3g} %), and {100 * usual:.3g} % of the others. Cosmic rays do not choose: this is light of the sources, which the mosaic will lack. "
+            f"({100 * share:.3g} %), and {100 * usual:.3g} % of the others. Cosmic rays do not choose: this is light of the sources, "
+            "which the mosaic will lack. "
             f"{remedy}",
             degraded=True,
         )
     elif shifted:
         note(
             f"{inside} of {on_cores + elsewhere} outliers are surrounded by others on all sides, as in whole stars where images do not "
-            "lie on each other; cosmic rays hit a few pixels. Look whether the images are aligned (tweakreg), and for snowballs left by jump.",
+            "lie on each other; cosmic rays hit a few pixels. Look whether the images are aligned (tweakreg), and for snowballs "
+            "left by jump.",
             degraded=True,
         )
 
