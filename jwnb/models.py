@@ -36,6 +36,8 @@ SUFFIXES = (
     "aminorm-oi", "amilg", "trapsfilled", "wfscmb", "combinedbackground",
 )  # fmt: skip
 _FITS_BLOCK = 2880  # bytes
+_FITS_NAMES = (".fits", ".fits.gz")
+_GZIP = b"\x1f\x8b"
 _LINE = 160  # characters of a warning
 _GUIDING = ("FGS_ID-IMAGE", "FGS_ID-STACK", "FGS_ACQ1", "FGS_ACQ2", "FGS_TRACK", "FGS_FINEGUIDE")
 
@@ -67,7 +69,7 @@ def open(source: PathLike | JwstDataModel) -> JwstDataModel:
     path = _as_path(source)
     try:
         check_file(path)
-        if path.suffix == ".fits":
+        if path.name.endswith(_FITS_NAMES):
             return _open_fits(path)
         with datamodels.open(path) as model:
             return in_native_order(_as_ramp(model))
@@ -305,7 +307,7 @@ class Exposures(Sequence[JwstDataModel]):
             ``"data"``, ``"dq"``, ``"var_rnoise"``, …; what it does not have is not there. A model in memory is given as it is.
         """
         item = self.items[index]
-        if isinstance(item, JwstDataModel) or Path(item).suffix != ".fits":
+        if isinstance(item, JwstDataModel) or not Path(item).name.endswith(_FITS_NAMES):
             return self[index]
         path = Path(item)
         if path not in self._heads:
@@ -388,6 +390,7 @@ def _read_arrays(model: JwstDataModel, path: Path, names: Iterable[str]) -> None
     wanted = {str(_schema_of(model, name).get("fits_hdu", name.upper())): name for name in names}
     if not wanted:
         return
+    check_file(path)  # it was there earlier
     with fits.open(path, memmap=False) as hdus:
         for hdu in hdus:
             if hdu.ver == 1 and hdu.name in wanted and hdu.data is not None:
@@ -486,9 +489,12 @@ def check_file(path: Path) -> None:
     size = path.stat().st_size
     if size == 0:
         raise InputError(f"{path} is empty (0 bytes). Download it again.")
-    if path.suffix == ".fits":
+    if path.name.endswith(_FITS_NAMES):
         with path.open("rb") as stream:
-            if stream.read(9) != b"SIMPLE  =":
+            start = stream.read(9)
+            if start.startswith(_GZIP):
+                return
+            if start != b"SIMPLE  =":
                 raise InputError(f"{path} is not a FITS file: it does not start with SIMPLE. Was a web page saved in its place?")
         if size % _FITS_BLOCK:
             raise InputError(f"{path} is truncated: its {size} bytes are not a whole number of FITS blocks. Download or copy it again.")
@@ -497,6 +503,9 @@ def check_file(path: Path) -> None:
 def check_whole(path: Path, hdus: fits.HDUList) -> None:
     """Raise `InputError` where a FITS file is shorter than its headers say."""
     size = path.stat().st_size
+    with path.open("rb") as stream:
+        if stream.read(2) == _GZIP:  # its end has a checksum, which was looked at when it was read
+            return
     needed = max((info["datLoc"] + info["datSpan"] for info in map(hdus.fileinfo, range(len(hdus))) if info), default=0)
     if size < needed:
         raise InputError(f"{path} is truncated: its headers ask for {needed} bytes and it has {size}. Download or copy it again.")

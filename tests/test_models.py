@@ -1,5 +1,6 @@
 """Opening, sharing and saving."""
 
+import gzip
 import os
 import subprocess
 import sys
@@ -275,3 +276,16 @@ def test_exposures_under_other_names(three):
     assert [m.meta.filename for m in named] == named.names == ["a_crf.fits", "b_crf.fits", "c_crf.fits"]
     assert named[1:].names == ["b_crf.fits", "c_crf.fits"] and named[1:][1].meta.filename == "c_crf.fits"
     assert three.names == ["jw0_cal.fits", "jw1_cal.fits", "jw2_cal.fits"]
+
+
+@pytest.mark.parametrize("name", ["a_cal.fits.gz", "a_cal.fits"])
+def test_compressed_files_are_opened(name, tmp_path):
+    image = make_image(np.arange(64.0).reshape(8, 8))
+    whole = jwnb.save(image, tmp_path / "whole_cal.fits").read_bytes()
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(whole))
+    np.testing.assert_array_equal(jwnb.open(path).data, image.data)
+    np.testing.assert_array_equal(Exposures([path]).take(0, "data").data, image.data)
+    path.write_bytes(gzip.compress(whole)[:-2000])
+    with pytest.raises(InputError, match=r"a_cal\.fits"):
+        jwnb.open(path)
