@@ -96,7 +96,8 @@ def _write_rules(folder: Path, entries: Sequence[Entry], instrument: str) -> Non
             continue
         keys = sorted({key for e in several for key in e.match} | {"meta.instrument.name"})
         rows = "".join(
-            f"    {tuple(str(e.match.get(k, '*')) for k in keys)!r}: UseAfter({{'2015-01-01 00:00:00': {e.file!r}}}),\n" for e in several
+            f"    {tuple(_alternatives(e.match.get(k, '*')) for k in keys)!r}: UseAfter({{'2015-01-01 00:00:00': {e.file!r}}}),\n"
+            for e in several
         )
         answers[reftype] = f"jwst_{instrument.lower()}_{reftype}_0001.rmap"
         header = {
@@ -110,6 +111,10 @@ def _write_rules(folder: Path, entries: Sequence[Entry], instrument: str) -> Non
     _write_mapping(
         folder / CONTEXT, {"mapping": "PIPELINE", "parkey": ("META.INSTRUMENT.NAME",)}, f"selector = {{{instrument!r}: {top!r}}}\n"
     )
+
+
+def _alternatives(value: object) -> str:
+    return "|".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _write_mapping(path: Path, header: Mapping[str, object], selector: str) -> None:

@@ -54,10 +54,7 @@ CASES = {
     ),
     "one exposure": Case(given="first"),
     "one exposure, catalogue": Case({"tweakreg": ALIGNED}, given="first"),
-    # `jwst` breaks off where no aperture correction is for the detectors of a mosaic together, as in practice references.
-    "two detectors": Case(
-        {"tweakreg": {"minobj": 8, "snr_threshold": 5.0}, "source_catalog": {"skip": True}}, observation="two detectors"
-    ),
+    "two detectors": Case({"tweakreg": {"minobj": 8, "snr_threshold": 5.0}}, observation="two detectors"),
 }  # fmt: skip
 
 

@@ -175,7 +175,7 @@ def test_catalogue(mosaic_of_both: Both) -> None:
     for key in set(theirs.meta) - {"date", "version"}:
         assert str(ours.meta[key]) == str(theirs.meta[key]), key
     assert {*ours.meta["version"]} == {*theirs.meta["version"], "jwnb"} - {"jwst"}
-    assert [line.split()[0] for line in ours.meta["history"]][-3:] == ["outlier_detection", "resample", "source_catalog"]
+    assert [line.split()[0] for line in ours.meta["history"]][-3:] == ["skymatch", "outlier_detection", "resample"]
 
 
 @each_product
