@@ -19,6 +19,7 @@ from jwnb.errors import InputError, JwnbError, NoScienceDataError, ParameterErro
 __all__ = ["main"]
 
 DONE, ERROR, NO_SCIENCE_DATA = 0, 1, 64
+_STEP_LISTS = ("skip", "run", "keep")  # options of every pipeline that name steps
 
 
 class _Parser(argparse.ArgumentParser):
@@ -96,14 +97,15 @@ def _run(name: str | None, words: Sequence[str]) -> int:
 
 
 def _run_pipeline(name: str, pipeline: Any, words: Sequence[str]) -> int:
+    from jwnb.parameters import parameter_table
     from jwnb.pipelines import steps_of
 
     steps = {made.name: made.parameters for made in steps_of(name)}
+    own = [p for p in parameter_table(pipeline) if p.name not in (*_STEP_LISTS, "options")]
     parser = _file_parser(f"jwnb run {name}", pipeline.__doc__)
-    for option in ("skip", "run", "keep"):
+    for option in _STEP_LISTS:
         parser.add_argument(f"--{option}", nargs="+", default=(), metavar="STEP")
-    if name == "image3":
-        parser.add_argument("--name", help="root of the product names")
+    _add_parameters(parser, own, prefix="", flags=True)
     for step, parameters in steps.items():
         _add_parameters(parser.add_argument_group(step), parameters, prefix=f"{step}.")
     given = parser.parse_args(words)
@@ -111,7 +113,7 @@ def _run_pipeline(name: str, pipeline: Any, words: Sequence[str]) -> int:
     for step, parameters in steps.items():
         if chosen := _chosen(given, parameters, prefix=f"{step}."):
             options[step] = chosen
-    more = {"name": given.name} if name == "image3" else {}
+    more = _chosen(given, own, prefix="")
     _check_files(given)
     with _session(given):
         inputs = [given.files if len(given.files) > 1 else given.files[0]] if name == "image3" else given.files
@@ -171,11 +173,13 @@ def _add_reference_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-pars", action="store_true", help="leave out the parameter references of CRDS")
 
 
-def _add_parameters(group: Any, parameters: Iterable[Any], *, prefix: str) -> None:
+def _add_parameters(group: Any, parameters: Iterable[Any], *, prefix: str, flags: bool = False) -> None:
+    """Add an option for each parameter; with `flags`, one that is True or False takes no value and means True."""
     for p in parameters:
         shown = "found for the exposure" if p.reference else repr(p.default)
         text = f"{p.meaning} [{p.type_name}; {p.range or 'any'}; default: {shown}]"
-        group.add_argument(f"--{(prefix + p.name).replace('_', '-')}", dest=prefix + p.name, metavar="VALUE", help=text.replace("%", "%%"))
+        kind: dict[str, Any] = {"action": "store_const", "const": "true"} if flags and p.type is bool else {"metavar": "VALUE"}
+        group.add_argument(f"--{(prefix + p.name).replace('_', '-')}", dest=prefix + p.name, help=text.replace("%", "%%"), **kind)
 
 
 def _chosen(given: argparse.Namespace, parameters: Iterable[Any], *, prefix: str) -> dict[str, Any]:

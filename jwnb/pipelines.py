@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from jwnb.models import Exposures, PathLike, product_name, share
 from jwnb.parameters import nearest
 from jwnb.plan import Entry, Plan, make_plan, walk
 from jwnb.products import Products
-from jwnb.resume import fingerprint, load, store
-from jwnb.stage3.field import check_field
+from jwnb.resume import fingerprint, load, store, usable_folder
+from jwnb.stage3.field import check_calibrated, check_field, filters_of
 from jwnb.step import Step, collecting_log, describe, find_step, say
 
 __all__ = ["ORDERS", "PIPELINE_NAMES", "detector1", "find_pipeline", "guider", "image2", "image3", "steps_of"]
@@ -308,13 +308,16 @@ def _image3(
         raise InputError("image3 was given no exposures.")
     with exposures.taken(0, "data") as first:
         _opened("image3", first, ImageModel, "cal images")
+        check_calibrated(exposures)
         root = name or first.meta.filename
         with collecting_log() as log:
-            plan = make_plan("image3", IMAGE3, first, not_now=_of_one(exposures, choices), **choices)
+            plan = make_plan("image3", IMAGE3, first, not_now=_not_now(exposures, first, choices), **choices)
+            _check_each(plan, exposures)
+            _check_catalogue(plan, exposures, first)
             if not plan.left_out["resample"]:
                 values = {p.name: p.value for p in describe("resample", first) if p.reference is None}
                 check_field(exposures, {**values, **plan.options.get("resample", {})}, mix_filters=mix_filters)
-            made, kept = _combined(plan, exposures, asn, None if resume is None else Path(resume))
+            made, kept = _combined(plan, exposures, asn, resume)
     made = _named(made, root)
     if made.get("cat") is not None:
         made["i2d"].meta.source_catalog, made["i2d"].meta.cal_step.source_catalog = made["cat"].meta["filename"], "COMPLETE"
@@ -326,13 +329,13 @@ def _image3(
 
 
 def _combined(
-    plan: Plan, exposures: Exposures, asn: associations.Association | None, folder: Path | None
+    plan: Plan, exposures: Exposures, asn: associations.Association | None, resume: PathLike | None
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Align and clean exposures, combine them, and find the sources; from what is in `folder` on where that is the same."""
-    before = [entry.name for entry in IMAGE3[:3]]  # what comes later may change
-    chosen = {name: (plan.left_out[name], sorted(plan.options.get(name, {}).items())) for name in before}
-    state = fingerprint(exposures, chosen) if folder else ""
+    """Align and clean exposures, combine them, and find the sources; from what is in the folder `resume` on where that is the same."""
     names = [_crf_name(name, asn) for name in exposures.names]
+    folder = None if resume is None else usable_folder(resume, exposures, names)
+    before = [entry.name for entry in IMAGE3[:3]]  # what comes later may change
+    state = fingerprint(exposures, {name: _choice(plan, name, exposures) for name in before}) if folder else ""
     done = load(folder, state) if folder else None
     if done is not None:
         say(f"image3 goes on from the {len(done)} exposures in {folder}")
@@ -353,18 +356,56 @@ def _combined(
     return made, kept
 
 
-def _of_one(exposures: Exposures, choices: Mapping[str, Any]) -> dict[str, str]:
-    """Return why a single exposure does not go through the steps that compare exposures, unless they are asked for."""
-    asked = {*choices["run"], *(choices["options"] or {})}
-    names = [entry.name for entry in IMAGE3[:3] if entry.name not in asked]
-    return dict.fromkeys(names, "there is one exposure, and nothing to compare it with") if len(exposures) == 1 else {}
+def _choice(plan: Plan, name: str, exposures: Exposures) -> tuple[Any, ...]:
+    """Return what a step is going to do: why it is left out, and the value of every option."""
+    values = {p.name: p.value for p in describe(name, exposures.take(0)) if p.reference is None} | dict(plan.options.get(name, {}))
+    return plan.left_out[name], *sorted(values.items())
+
+
+def _not_now(exposures: Exposures, first: JwstDataModel, choices: Mapping[str, Any]) -> dict[str, str]:
+    """Return why these exposures do not go through some steps, unless they are asked for.
+
+    A single one is not compared with others; sources are measured through one filter, in units of surface brightness.
+    """
+    why: dict[str, str] = {}
+    if len(exposures) == 1:
+        why = dict.fromkeys((entry.name for entry in IMAGE3[:3]), "there is one exposure, and nothing to compare it with")
+    if len(set(filters_of(exposures))) > 1:
+        why["source_catalog"] = "the images are through different filters, and aperture corrections are for one"
+    elif first.meta.bunit_data != "MJy/sr":
+        why["source_catalog"] = f"the images are in {first.meta.bunit_data or 'no unit'}, and sources are measured in MJy/sr"
+    given = (choices["skip"], choices["run"], choices["options"])  # what they hold is judged by `make_plan`
+    said = {name for names in given if isinstance(names, Iterable) for name in names}
+    return {name: reason for name, reason in why.items() if name not in said}
+
+
+def _check_each(plan: Plan, exposures: Exposures) -> None:
+    """Raise `InputError` where an exposure after the first lacks keywords that the steps on several exposures need."""
+    for k in range(1, len(exposures)):
+        model = exposures.take(k)
+        for made in plan.steps:
+            missing = made.missing(model, plan.options.get(made.name, {})) if made.many else ()
+            if missing:
+                raise InputError(f"image3: {exposures.names[k]} lacks {', '.join(missing)} (for {made.name}). Set them in the header.")
+
+
+def _check_catalogue(plan: Plan, exposures: Exposures, first: JwstDataModel) -> None:
+    """Find the references of the catalogue now, and not when the mosaic is done: of several detectors, or filters, it is of MULTIPLE."""
+    if plan.left_out["source_catalog"]:
+        return
+    mosaic = share(first)
+    heads = [exposures.take(k).meta.instrument for k in range(len(exposures))]
+    for name in ("detector", "filter", "pupil"):
+        if len({getattr(head, name) for head in heads}) > 1:
+            setattr(mosaic.meta.instrument, name, "MULTIPLE")
+    make_plan("image3", IMAGE3[-1:], mosaic, options={"source_catalog": plan.options.get("source_catalog", {})})
 
 
 def _with_cal(exposures: Any) -> Any:
     """Put the cal image of each Products among the exposures in its place; one is a list of one, as in an association."""
     if isinstance(exposures, JwstDataModel | str | os.PathLike | Products):
         exposures = [exposures]
-    if isinstance(exposures, bytes | Mapping) or not isinstance(exposures, Iterable):
+    if isinstance(exposures, bytes | Mapping | Set) or not isinstance(exposures, Iterable):
         return exposures
     return [_cal_of(item) if isinstance(item, Products) else item for item in exposures]
 

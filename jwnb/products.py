@@ -1,6 +1,7 @@
 """What a pipeline gives back: its products by suffix, its log, and where to save them."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -10,6 +11,7 @@ from astropy.table import Table
 from stdatamodels.jwst.datamodels import JwstDataModel
 
 from jwnb import models
+from jwnb.errors import InputError
 from jwnb.record import ledger
 from jwnb.step import products_in
 
@@ -83,7 +85,13 @@ class Products:
         -------
         list of Path
             The files written.
+
+        Raises
+        ------
+        InputError
+            Two exposures have one name, or a file cannot be written.
         """
+        _check_names(part for part in (*self.made.values(), *self.kept.values()) if isinstance(part, models.Exposures))
         return [
             models.save(part[0] if isinstance(part, models.Exposures) else part, Path(folder) / name) for name, part in self.named().items()
         ]
@@ -133,6 +141,18 @@ def _written(result: Any) -> Iterator[JwstDataModel | Table]:
 
 def _file_name(product: JwstDataModel | Table) -> Any:
     return product.meta.get("filename") if isinstance(product, Table) else product.meta.filename
+
+
+def _check_names(parts: Iterable[models.Exposures]) -> None:
+    """Raise `InputError` where one of several exposures would be written over another."""
+    for several in parts:
+        for name, number in Counter(several.names).items():
+            same = [item for item, its in zip(several.items, several.names, strict=True) if its == name]
+            if number > 1 and any(item is not same[0] and item != same[0] for item in same):
+                raise InputError(
+                    f"{number} exposures have the name {name}, and would be written over each other. "
+                    "Save them one by one, with jwnb.save and names of their own."
+                )
 
 
 def _exposures(several: models.Exposures, step: str | None = None) -> dict[str, models.Exposures]:

@@ -35,6 +35,7 @@ NOT_APPLICABLE = (
 # Types whose files have the subarray's shape, those that belong to a filter, and those whose files name an exposure type.
 WINDOWED = ("mask", "gain", "readnoise", "saturation", "superbias", "linearity", "dark", "flat")
 THROUGH_FILTER = ("flat", "photom", "distortion", "apcorr", "abvegaoffset")
+OF_MOSAICS = ("apcorr", "abvegaoffset")  # which may be of several detectors
 OF_EXPOSURE_TYPE = ("mask", "dark", "flat", "area", "photom", "apcorr", "distortion")
 # AB minus Vega magnitude at some wavelengths in µm
 AB_VEGA = ((0.70, 0.24), (0.90, 0.50), (1.15, 0.78), (1.50, 1.24), (2.00, 1.68), (2.77, 2.30), (3.56, 2.80), (4.42, 3.23), (5.0, 3.45))
@@ -90,11 +91,13 @@ def write_references(folder: Path, cal: Calibration) -> list[Entry]:
     window = {"meta.instrument.name": "NIRCAM", "meta.instrument.detector": cal.det.name, "meta.subarray.name": cal.subarray.name}
     optics = {"meta.instrument.filter": cal.band.filter, "meta.instrument.pupil": cal.band.pupil}
     for reftype, model in _models(cal):
-        match = dict(window)
+        match: dict[str, str | list[str]] = dict(window)
         if reftype not in WINDOWED:
             del match["meta.subarray.name"]
         if reftype in THROUGH_FILTER:
             match.update(optics)
+        if reftype in OF_MOSAICS:
+            match["meta.instrument.detector"] = [cal.det.name, "MULTIPLE"]
         if reftype == "dark" and model.meta.exposure.nframes != 1:
             match["meta.exposure.readpatt"] = cal.readout.pattern
         suffix = "asdf" if reftype in ("distortion", "abvegaoffset") else "fits"

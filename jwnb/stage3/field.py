@@ -6,19 +6,52 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from stdatamodels.jwst.datamodels import ImageModel, JwstDataModel
 
-from jwnb.errors import InputError
+from jwnb.errors import InputError, WrongExposureError
 from jwnb.models import Exposures
 from jwnb.stage3.output_grid import outlines
 from jwnb.stage3.resample import planned_output, region_of
+from jwnb.wcs.frames import footprint
 
-__all__ = ["check_field", "footprint_sketch"]
+__all__ = ["check_calibrated", "check_field", "filters_of", "footprint_sketch"]
 
 Array = npt.NDArray[Any]
 
 _MARKS = "123456789abcdefghijklmnopqrstuvwxyz"
 _WIDTH, _HEIGHT = 64, 16  # characters; one is about twice as high as it is wide
 _ALONE = 3.0  # an image this many times farther from the middle than half of them is named
+
+
+def check_calibrated(images: Exposures) -> None:
+    """Raise where something is not a calibrated image with a place on the sky, or not of the others' kind; nothing but headers is read.
+
+    Parameters
+    ----------
+    images : Exposures
+        What is to be combined.
+
+    Raises
+    ------
+    InputError
+        An image has no WCS, or S_REGION lies elsewhere; it is a mosaic itself; instruments or units differ.
+    WrongExposureError
+        Something is not a 2-D image.
+    """
+    instruments, units = [], []
+    for k in range(len(images)):
+        model, name = images.take(k), images.names[k] or f"image {k + 1}"
+        if not isinstance(model, ImageModel):
+            raise WrongExposureError(f"image3 takes 2-D images; {name} is a {type(model).__name__}.")
+        if model.meta.cal_step.resample == "COMPLETE":
+            raise InputError(f"{name} has been through resample already; image3 starts from cal images.")
+        if not model.meta.hasattr("wcs") or model.meta.wcs is None:
+            raise InputError(f"{name} has no WCS: run assign_wcs first (image2 does).")
+        _check_region(model, name)
+        instruments.append(str(model.meta.instrument.name))
+        units.append(model.meta.bunit_data or "no unit")
+    _check_alike("of different instruments", instruments, images, "Combine one at a time.")
+    _check_alike("in different units", units, images, "Calibrate all of them to the same product (image2 makes cal images, in MJy/sr).")
 
 
 def check_field(images: Exposures, resample_options: Mapping[str, Any], *, mix_filters: bool) -> None:
@@ -39,7 +72,8 @@ def check_field(images: Exposures, resample_options: Mapping[str, Any], *, mix_f
         Different filters; an output larger than the memory allows. The message has a sketch of where the images lie.
     """
     if not mix_filters:
-        _check_filters(images)
+        remedy = "Combine one filter at a time, or give mix_filters=True."
+        _check_alike("through different filters", filters_of(images), images, remedy)
     try:
         planned_output(images, **resample_options)
     except InputError as error:
@@ -48,18 +82,36 @@ def check_field(images: Exposures, resample_options: Mapping[str, Any], *, mix_f
         raise InputError(f"{error}\n{footprint_sketch([region_of(images, k) for k in range(len(images))], images.names)}") from None
 
 
-def _check_filters(images: Exposures) -> None:
+def filters_of(images: Exposures) -> list[str]:
+    """Return the filter of each image, with what is in the pupil wheel where that counts."""
     seen = []
     for k in range(len(images)):
         instrument = images.take(k).meta.instrument
         seen.append("/".join(str(part) for part in (instrument.filter, instrument.pupil) if part not in (None, "CLEAR")) or "no filter")
+    return seen
+
+
+def _check_alike(what: str, seen: list[str], images: Exposures, remedy: str) -> None:
+    """Raise `InputError` where images differ in something, naming one of those that are fewest."""
     counts = Counter(seen)
     if len(counts) > 1:
         rarest = min(counts, key=lambda which: counts[which])
         found = ", ".join(f"{which} ({n})" for which, n in counts.most_common())
+        raise InputError(f"the images are {what}: {found}; {rarest} is that of {images.names[seen.index(rarest)]}. {remedy}")
+
+
+def _check_region(model: JwstDataModel, name: str) -> None:
+    """Raise `InputError` where S_REGION, by which the output is laid out, and the WCS put an image on places that do not overlap."""
+    region, corners = model.meta.wcsinfo.s_region, footprint(model.meta.wcs)
+    if not region or not np.isfinite(corners).all():
+        return
+    stated = np.concatenate(outlines(region))
+    middles = _middle(stated), _middle(corners)
+    reach = [np.degrees(np.arccos(np.clip(_unit(c) @ m, -1, 1)).max()) for c, m in zip((stated, corners), middles, strict=True)]
+    apart = float(np.degrees(np.arctan2(np.linalg.norm(np.cross(*middles)), middles[0] @ middles[1])))
+    if apart > sum(reach):
         raise InputError(
-            f"the images are through different filters: {found}; {images.names[seen.index(rarest)]} is through {rarest}. "
-            "Combine one filter at a time, or give mix_filters=True."
+            f"S_REGION and WCS of {name} put it on places {_angle(apart)} apart; one of them is wrong. Run assign_wcs, which makes both."
         )
 
 
