@@ -9,8 +9,9 @@ from helpers import make_reference, set_keywords
 from stdatamodels.jwst.datamodels import CubeModel, FlatModel, GainModel, GuiderRawModel, ImageModel, MaskModel, RampModel, ReadnoiseModel
 
 import jwnb
-from jwnb.errors import InputError, MissingFileError, MissingReferenceError, ParameterError, WrongExposureError
+from jwnb.errors import CalibrationWarning, InputError, MissingFileError, MissingReferenceError, ParameterError, WrongExposureError
 from jwnb.pipelines import NEAR_INFRARED, find_pipeline
+from jwnb.references.offline import OfflineSet
 
 LATER = {"charge_migration", "picture_frame", "clean_flicker_noise", "persistence"}
 
@@ -218,6 +219,23 @@ def test_image3_without_a_catalogue_keeps_the_mosaic(cals, pinned):
     last = jwnb.ledger(made.i2d)[-1]
     assert (last["step"], last["status"], made.cat, made.segm) == ("source_catalog", "SKIPPED", None, None)
     assert "F162M" in last["reason"] and made.i2d.meta.cal_step.source_catalog == "SKIPPED"
+
+
+def test_a_mosaic_is_not_lost_when_its_catalogue_lacks_a_reference(cals, pinned, monkeypatch):
+    """What is checked before the first step are the references of the first exposure."""
+    other = [m.copy() for m in cals]
+    other[1].meta.instrument.detector = "NRCA3"
+    find = OfflineSet.find
+
+    def find_none_for_several(self, exposure, reftype):
+        if exposure.meta.instrument.detector == "MULTIPLE":
+            raise MissingReferenceError("nothing for MULTIPLE")
+        return find(self, exposure, reftype)
+
+    monkeypatch.setattr(OfflineSet, "find", find_none_for_several)
+    with pytest.warns(CalibrationWarning, match="source_catalog is left out: nothing for MULTIPLE"):
+        made = jwnb.image3(other, skip=("tweakreg", "skymatch", "outlier_detection"))
+    assert (jwnb.ledger(made.i2d)[-1]["status"], made.cat) == ("SKIPPED", None)
 
 
 def test_crf_names_have_the_identifier_of_the_association(cals, tmp_path):
