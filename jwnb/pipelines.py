@@ -44,7 +44,7 @@ NEAR_INFRARED = (
 )
 GUIDER = (Entry("dq_init"), Entry("guider_cds"), Entry("flat_field"))
 IMAGE2 = (Entry("background", status="bkg_subtract"), Entry("assign_wcs"), Entry("flat_field"), Entry("photom"), Entry("resample"))
-IMAGE3 = (Entry("tweakreg"), Entry("skymatch"), Entry("outlier_detection"), Entry("resample"), Entry("source_catalog", adds=True))
+IMAGE3 = (Entry("tweakreg"), Entry("skymatch"), Entry("outlier_detection"), Entry("resample"), Entry("source_catalog"))
 
 
 def detector1(

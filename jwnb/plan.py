@@ -10,7 +10,7 @@ from typing import Any
 from stdatamodels.jwst.datamodels import JwstDataModel
 
 from jwnb import record, settings
-from jwnb.errors import CalibrationWarning, InputError, MissingReferenceError, ParameterError
+from jwnb.errors import InputError, ParameterError
 from jwnb.exposure import check_exposure
 from jwnb.models import Exposures, let_go
 from jwnb.parameters import nearest
@@ -28,15 +28,12 @@ _ONCE = frozenset({"group_scale", "ipc", "superbias", "linearity", "dark_current
 class Entry:
     """One line of a pipeline's order: a step, and whether it runs unless asked otherwise.
 
-    ``status`` is the attribute of ``meta.cal_step`` for a step that jwnb does not have yet. ``adds``: it only adds to what the steps before
-    it made, which is not lost when a reference for it is missing. (That is seen before the first step, but for what is known only later: a
-    mosaic of several detectors has the detector MULTIPLE.)
+    ``status`` is the attribute of ``meta.cal_step`` for a step that jwnb does not have yet.
     """
 
     name: str
     on: bool = True
     status: str | None = None
-    adds: bool = False
 
     @property
     def exists(self) -> bool:
@@ -153,16 +150,10 @@ def walk(
                 waiting.append(_skipped(entry, why))
                 continue
             advance(entry.name)
-            superseded, made = model, find_step(entry.name)
+            superseded = model
             try:
-                model = _applied(made, superseded, plan.options.get(entry.name, {}))
+                model = _applied(find_step(entry.name), superseded, plan.options.get(entry.name, {}))
             except NoResult as error:
-                waiting.append(_skipped(entry, str(error)))
-                continue
-            except MissingReferenceError as error:
-                if not entry.adds:
-                    raise
-                warnings.warn(f"{entry.name} is left out: {error}", CalibrationWarning, stacklevel=2)
                 waiting.append(_skipped(entry, str(error)))
                 continue
             if own and isinstance(superseded, JwstDataModel) and not any(superseded is k for k in kept.values()):

@@ -9,7 +9,7 @@ from helpers import make_reference, set_keywords
 from stdatamodels.jwst.datamodels import CubeModel, FlatModel, GainModel, GuiderRawModel, ImageModel, MaskModel, RampModel, ReadnoiseModel
 
 import jwnb
-from jwnb.errors import CalibrationWarning, InputError, MissingFileError, MissingReferenceError, ParameterError, WrongExposureError
+from jwnb.errors import InputError, MissingFileError, MissingReferenceError, ParameterError, WrongExposureError
 from jwnb.pipelines import NEAR_INFRARED, find_pipeline
 from jwnb.references.offline import OfflineSet
 
@@ -221,8 +221,8 @@ def test_image3_without_a_catalogue_keeps_the_mosaic(cals, pinned):
     assert "F162M" in last["reason"] and made.i2d.meta.cal_step.source_catalog == "SKIPPED"
 
 
-def test_a_mosaic_is_not_lost_when_its_catalogue_lacks_a_reference(cals, pinned, monkeypatch):
-    """What is checked before the first step are the references of the first exposure."""
+def test_references_for_the_catalogue_of_the_mosaic_are_looked_for_before_any_step(cals, pinned, monkeypatch):
+    """A mosaic of several detectors is of none of them."""
     other = [m.copy() for m in cals]
     other[1].meta.instrument.detector = "NRCA3"
     find = OfflineSet.find
@@ -233,9 +233,8 @@ def test_a_mosaic_is_not_lost_when_its_catalogue_lacks_a_reference(cals, pinned,
         return find(self, exposure, reftype)
 
     monkeypatch.setattr(OfflineSet, "find", find_none_for_several)
-    with pytest.warns(CalibrationWarning, match="source_catalog is left out: nothing for MULTIPLE"):
-        made = jwnb.image3(other, skip=("tweakreg", "skymatch", "outlier_detection"))
-    assert (jwnb.ledger(made.i2d)[-1]["status"], made.cat) == ("SKIPPED", None)
+    with pytest.raises(MissingReferenceError, match="nothing for MULTIPLE"):
+        jwnb.image3(other)
 
 
 def test_crf_names_have_the_identifier_of_the_association(cals, tmp_path):
