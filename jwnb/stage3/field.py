@@ -72,7 +72,7 @@ def check_field(images: Exposures, resample_options: Mapping[str, Any], *, mix_f
         Different filters; an output larger than the memory allows. The message has a sketch of where the images lie.
     """
     if not mix_filters:
-        remedy = "Combine one filter at a time, or give mix_filters=True."
+        remedy = "Combine one filter at a time, or give mix_filters=True (--mix-filters)."
         _check_alike("through different filters", filters_of(images), images, remedy)
     try:
         planned_output(images, **resample_options)

@@ -16,7 +16,7 @@ from jwnb import dq
 from jwnb.errors import InputError, MissingFileError, ParameterError, WrongExposureError
 from jwnb.exposure import check_exposure
 from jwnb.kernels.sky_statistics import usable
-from jwnb.models import Exposures, product_name
+from jwnb.models import Exposures, check_file, product_name
 from jwnb.record import remember
 from jwnb.stage3.resample import group_of
 from jwnb.stage3.sky_levels import Level, Pair, Statistic, matching_levels, measure
@@ -244,6 +244,7 @@ def _shape(images: Exposures, k: int, model: JwstDataModel) -> tuple[int, ...]:
     """Return the shape of an image, of a file by its header."""
     data = model.instance.get("data")
     if data is None and Path(images.items[k]).suffix == ".fits":
+        check_file(Path(images.items[k]))  # it was there earlier
         with fits.open(images.items[k]) as hdus:
             return tuple(hdus["SCI"].shape) if "SCI" in hdus else ()
     return () if data is None else tuple(data.shape)
