@@ -1,6 +1,7 @@
 """`make demo`: raw ramps to a picture, with every step named."""
 
 import numpy as np
+import pytest
 from PIL import Image
 
 import jwnb
@@ -8,6 +9,7 @@ from jwnb import sim
 from jwnb.demo import demo
 
 
+@pytest.mark.filterwarnings("ignore:nothing could be aligned", "ignore:no sources were found")  # so small a field has few stars
 def test_the_demo_ends_with_products_paths_and_a_picture(tmp_path, capsys, monkeypatch):
     full = sim.imaging
     monkeypatch.setattr(sim, "imaging", lambda folder, *, seed: full(folder, seed=seed, subarray="SUB160", dithers=2, stars=5, galaxies=1))
