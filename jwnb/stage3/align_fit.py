@@ -31,6 +31,8 @@ Ints = npt.NDArray[np.int64]
 GEOMETRIES = ("general", "rscale", "rshift", "shift")
 # Stars matched by chance fill the circle of the tolerance: the rms of their distances is 0.7 of its radius.
 _BY_CHANCE = 0.4
+# Stars that lay on the reference before must not lie this many times, and this part of a pixel, farther from it after a fit.
+_WORSE, _CENTROID = 1.5, 0.1
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ def solve(stars: Positions, reference: Positions, *, pixel: float, matching: Mat
     """Match stars with a reference, and fit the freest geometry, of those up to the one asked for, that passes the gates.
 
     A fit passes where enough stars are matched, the pairs lie close enough together after it, the stars are not shifted, turned
-    or stretched beyond the limits, and as many stars as before lie on a reference.
+    or stretched beyond the limits, and as many stars as before lie on a reference, no farther from it.
 
     Parameters
     ----------
@@ -214,7 +216,7 @@ def solve(stars: Positions, reference: Positions, *, pixel: float, matching: Mat
     for geometry in fitting.rungs:
         tried = _fit(stars, reference, (of_stars, of_reference), geometry, fitting)
         if isinstance(tried, Solution):
-            reason = _objection(tried, stars.xy, reference.xy, matching, limits)
+            reason = _objection(tried, stars.xy, reference.xy, matching, limits, pixel=pixel)
             rungs.append(Rung(geometry, reason))
             if not reason:
                 return replace(tried, rungs=tuple(rungs))
@@ -253,7 +255,7 @@ def _fit(stars: Positions, reference: Positions, pairs: tuple[Ints, Ints], geome
     )  # fmt: skip
 
 
-def _objection(fit: Solution, stars: Floats, reference: Floats, matching: Matching, limits: Limits) -> str:
+def _objection(fit: Solution, stars: Floats, reference: Floats, matching: Matching, limits: Limits, *, pixel: float) -> str:
     """Return which gate a fit does not pass, with the numbers, or "" where it passes all."""
     largest = min(limits.rms, _BY_CHANCE * matching.tolerance)
     left = rms(fit.residuals)
@@ -270,15 +272,22 @@ def _objection(fit: Solution, stars: Floats, reference: Floats, matching: Matchi
     stretch = max(abs(factor - 1) for factor in factors)
     if not stretch <= limits.scale:
         return f"it changes the scale by {stretch:.3g}; up to {limits.scale:g} is believed"
-    before, after = (_coincidences(xy, reference, largest) for xy in (stars, stars @ fit.matrix.T + fit.shift))
+    near_before, near_after = (_coincidences(xy, reference, largest) for xy in (stars, stars @ fit.matrix.T + fit.shift))
+    before, after = len(near_before), len(near_after)
     if after < before - 2 * math.sqrt(before):
         return f"{after} stars lie within {largest:.3g} arcsec of the reference after it, and {before} did before"
+    # With a dense reference pairs of a star and its neighbour can spoil a fit to stars that lay on it already.
+    if before and before >= after - 2 * math.sqrt(after):
+        apart, apart_before = float(np.median(near_after)), float(np.median(near_before))
+        if apart > max(_WORSE * apart_before, apart_before + _CENTROID * pixel):
+            return f"stars lie {apart:.3g} arcsec (median) from the reference after it, and {apart_before:.3g} before"
     return ""
 
 
-def _coincidences(stars: Floats, reference: Floats, radius: float) -> int:
+def _coincidences(stars: Floats, reference: Floats, radius: float) -> Floats:
+    """Return the distances of the stars that lie within a radius of the reference."""
     distance, _ = KDTree(reference).query(stars, distance_upper_bound=radius)
-    return int(np.count_nonzero(np.isfinite(distance)))
+    return np.asarray(distance[np.isfinite(distance)])
 
 
 def rms(offsets: Floats) -> float:

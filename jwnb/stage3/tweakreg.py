@@ -81,7 +81,7 @@ def tweakreg(
     abs_use2dhist: bool = True,
     abs_separation: Annotated[float, Param(min=0.0, unit="arcsec", exclusive=True)] = 1.0,
     abs_tolerance: Annotated[float, Param(min=0.0, unit="arcsec", exclusive=True)] = 0.7,
-    max_shift: Annotated[float, Param(min=0.0, unit="arcsec", exclusive=True)] = 3.0,
+    max_shift: Annotated[float, Param(min=0.0, unit="arcsec", exclusive=True)] = 2.0,
     max_rotation: Annotated[float, Param(min=0.0, max=180.0, unit="deg")] = 0.3,
     max_scale: Annotated[float, Param(min=0.0)] = 0.005,
     max_rms: Annotated[float, Param(min=0.0, unit="arcsec", exclusive=True)] = 0.2,

@@ -1,9 +1,11 @@
 import logging
+import re
 
 import numpy as np
 import pytest
 
 from jwnb.errors import ParameterError
+from jwnb.stage3 import align_fit as module
 from jwnb.stage3.align_fit import Fitting, Limits, Matching, Positions, rms, rotation_of, said_once, solve
 
 MATCHING = Matching(searchrad=2.0, separation=1.0, tolerance=0.7)
@@ -163,6 +165,22 @@ def test_a_fit_that_takes_stars_off_the_reference_is_not_believed():
     found = fitted(stars, reference, geometry="shift", matching=given)
     assert not found.accepted
     assert "did before" in found.reason
+
+
+def test_stars_that_lay_on_the_reference_are_not_moved_off_it():
+    """Every third star is taken for a neighbour that the reference has too."""
+    stars = field(60)
+    truth = stars + np.random.default_rng(3).normal(scale=1e-3, size=stars.shape)
+    reference = np.concatenate([truth, stars[::3] + np.array([0.15, 0.0])])
+    right = np.arange(60)
+    wrong = right.copy()
+    wrong[::3] = 60 + np.arange(20)
+    objections = []
+    for pairs in (right, wrong):
+        fit = module._fit(Positions(stars, None), Positions(reference, None), (right, pairs), "shift", Fitting("shift", 15, 0, 3.0))
+        objections.append(module._objection(fit, stars, reference, MATCHING, LIMITS, pixel=0.1))
+    assert objections[0] == ""
+    assert re.fullmatch(r"stars lie 0.05\d* arcsec \(median\) from the reference after it, and 0.001\d* before", objections[1])
 
 
 def test_sources_in_pairs_are_not_taken_for_each_other():
