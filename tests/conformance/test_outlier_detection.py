@@ -16,7 +16,7 @@ from jwnb.stage3.outlier_images import Combining, median_of_pixels, median_on_gr
 from jwnb.stage3.output_grid import grid_around
 
 # Stars are undersampled on purpose.
-pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("ignore:outliers pile up")]
+pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("ignore:outliers pile up", "ignore:.*surrounded by others")]
 
 FLOATS = ("data", "err", "var_rnoise", "var_poisson", "var_flat")
 OUTLIER = dq.PIXEL["OUTLIER"]
